@@ -1,0 +1,269 @@
+"""A model's folder on disk -> the facts a row keeps of it.
+
+The folder holds OpenVINO IR and the files that Hugging Face puts beside a model, and `SHA256SUMS` over all of
+them in the form of sha256sum(1). Nothing here hashes: the digests are believed here and checked by
+`registry.verification` and by the engine at load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+from xml.etree import ElementTree
+
+from msgspec import Struct
+
+from inference.errors import ModelDamaged
+from inference.types import Kind, Pooling
+from registry import weights
+
+READER_VERSION: Final = 1
+"""Raised whenever `read` finds something new or otherwise in the same files: rows of older readers are read
+again."""
+
+SUMS: Final = "SHA256SUMS"
+CAPABILITIES: Final = ("completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio")
+"""Everything a model can be capable of, in the order in which clients are told."""
+
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+_TOKENIZERS = {"BPE": "gpt2", "WordPiece": "bert", "Unigram": "t5", "WordLevel": "wordlevel"}
+"""`model.type` of tokenizer.json -> tokenizer.ggml.model, as llama.cpp names them."""
+
+
+class Folder(Struct, frozen=True, kw_only=True):
+    """The facts, under the names of the row's fields."""
+
+    path: str
+    files: dict[str, tuple[int, str]]
+    digest: str
+    size_bytes: int
+    kind: Kind
+    architecture: str
+    family: str
+    parameter_count: int
+    quantization: str
+    context_length: int
+    embedding_length: int
+    block_count: int
+    head_count: int
+    head_count_kv: int
+    head_length: int
+    tokenizer: dict[str, Any]
+    capabilities: list[str]
+    pooling: Pooling
+    normalize: bool
+    chat_template: str
+    licence: str
+    reader_version: int = READER_VERSION
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """Relative name -> sha256, as `SHA256SUMS` lists them. Raises ModelDamaged."""
+    found: dict[str, str] = {}
+    for line in _text(folder, SUMS).splitlines():
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ModelDamaged(folder.name, SUMS, f"has a line that is not 'sha256  name': {line[:80]!r}")
+        name = match[2]
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
+            raise ModelDamaged(folder.name, SUMS, f"names a file outside of the folder: {name!r}")
+        found[name] = match[1]
+    if not found:
+        raise ModelDamaged(folder.name, SUMS, "lists no file")
+    return found
+
+
+def digest(files: Mapping[str, str]) -> str:
+    """The model's digest: sha256 over the sorted `sha256  name` lines, each ended by a line feed."""
+    lines = sorted(f"{sha256}  {name}\n" for name, sha256 in files.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def read(folder: Path) -> Folder:
+    """Everything a row wants to know. Raises ModelDamaged, which names the file that is at fault."""
+    listed = sums(folder)
+    files = {name: (_size(folder, name), sha256) for name, sha256 in sorted(listed.items())}
+    config = _json(folder, "config.json")
+    text_config = config.get("text_config") or config
+    template = _chat_template(folder)
+    kind = _kind(folder, config)
+    ir = _weights(folder)
+    heads = int(text_config.get("num_attention_heads") or 0)
+    width = int(text_config.get("hidden_size") or 0)
+    pooling, normalize = _pooling(folder)
+    return Folder(
+        path=str(folder),
+        files=files,
+        digest=digest(listed),
+        size_bytes=sum(size for size, _ in files.values()),
+        kind=kind,
+        architecture=str((config.get("architectures") or [""])[0]),
+        family=str(config.get("model_type") or ""),
+        parameter_count=ir.count,
+        quantization=ir.quantization,
+        context_length=_context_length(folder, text_config),
+        embedding_length=width,
+        block_count=int(text_config.get("num_hidden_layers") or 0),
+        head_count=heads,
+        head_count_kv=int(text_config.get("num_key_value_heads") or heads),
+        head_length=int(text_config.get("head_dim") or (width // heads if heads else 0)),
+        tokenizer=_tokenizer(folder, text_config),
+        capabilities=_capabilities(kind, template),
+        pooling=pooling,
+        normalize=normalize,
+        chat_template=template,
+        licence=_licence(folder),
+    )
+
+
+def _kind(folder: Path, config: Mapping[str, Any]) -> Kind:
+    """A chat model generates; one with a pooling layer, or an encoder alone, embeds."""
+    architecture = str((config.get("architectures") or [""])[0])
+    if (folder / "1_Pooling" / "config.json").exists():
+        return "embedding"
+    if architecture.endswith(("ForCausalLM", "ForConditionalGeneration")):
+        return "chat"
+    if architecture.endswith("Model"):
+        return "embedding"
+    raise ModelDamaged(
+        folder.name, "config.json", f"names an architecture that does not run here: {architecture!r}"
+    )
+
+
+def _pooling(folder: Path) -> tuple[Pooling, bool]:
+    """From 1_Pooling/config.json and modules.json of sentence-transformers; mean and normalised without
+    them."""
+    normalize = True
+    if (folder / "modules.json").exists():
+        modules = _json_list(folder, "modules.json")
+        normalize = any(str(module.get("type", "")).endswith("Normalize") for module in modules)
+    name = "1_Pooling/config.json"
+    if not (folder / name).exists():
+        return "mean", normalize
+    config = _json(folder, name)
+    known: dict[str, Pooling] = {
+        "pooling_mode_mean_tokens": "mean",
+        "pooling_mode_cls_token": "cls",
+        "pooling_mode_lasttoken": "last_token",
+    }
+    chosen = [mode for mode, value in config.items() if mode.startswith("pooling_mode_") and value is True]
+    if len(chosen) != 1 or chosen[0] not in known:
+        raise ModelDamaged(
+            folder.name, name, f"asks for a pooling that does not run here: {', '.join(chosen) or '-'}"
+        )
+    return known[chosen[0]], normalize
+
+
+def _context_length(folder: Path, config: Mapping[str, Any]) -> int:
+    positions = int(config.get("max_position_embeddings") or 0)
+    if (folder / "sentence_bert_config.json").exists():
+        longest = int(_json(folder, "sentence_bert_config.json").get("max_seq_length") or 0)
+        positions = min(longest or positions, positions or longest)
+    if positions <= 0:
+        raise ModelDamaged(folder.name, "config.json", "has no max_position_embeddings")
+    return positions
+
+
+def _capabilities(kind: Kind, template: str) -> list[str]:
+    found = {"embedding"} if kind == "embedding" else {"completion", *_abilities(template)}
+    return [capability for capability in CAPABILITIES if capability in found]
+
+
+def _abilities(template: str) -> set[str]:
+    found = set()
+    if re.search(r"\btools\b", template):
+        found.add("tools")
+    if "enable_thinking" in template or "<think>" in template:
+        found.add("thinking")
+    return found
+
+
+def _chat_template(folder: Path) -> str:
+    """chat_template.jinja, else the one in tokenizer_config.json, else ''."""
+    if (folder / "chat_template.jinja").exists():
+        return _text(folder, "chat_template.jinja")
+    if not (folder / "tokenizer_config.json").exists():
+        return ""
+    template = _json(folder, "tokenizer_config.json").get("chat_template") or ""
+    if isinstance(template, list):
+        named = {entry.get("name"): entry.get("template") for entry in template}
+        template = named.get("default") or ""
+    return str(template)
+
+
+def _tokenizer(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if (folder / "tokenizer.json").exists():
+        kind = _json(folder, "tokenizer.json").get("model", {}).get("type", "")
+        found["model"] = _TOKENIZERS.get(kind, str(kind).lower())
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        value = config.get(key)
+        if isinstance(value, list) and value:
+            value = value[0]
+        if isinstance(value, int):
+            found[key.replace("pad_", "padding_")] = value
+    if isinstance(config.get("vocab_size"), int):
+        found["vocab_size"] = config["vocab_size"]
+    return found
+
+
+def _weights(folder: Path) -> weights.Weights:
+    name = "openvino_model.xml"
+    try:
+        return weights.read(folder / name)
+    except OSError:
+        raise ModelDamaged(folder.name, name, "is missing") from None
+    except ElementTree.ParseError as error:
+        raise ModelDamaged(folder.name, name, f"is not XML: {error}") from error
+
+
+def _licence(folder: Path) -> str:
+    """The text of LICENSE, else what the head of the model card names, else ''."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.stem.upper() in ("LICENSE", "LICENCE"):
+            return path.read_text(encoding="utf-8", errors="replace")
+    card = folder / "README.md"
+    head = card.read_text(encoding="utf-8", errors="replace")[:4096] if card.exists() else ""
+    named = re.search(r"^license:\s*(\S+)", head, re.MULTILINE)
+    return named[1] if named else ""
+
+
+def _size(folder: Path, name: str) -> int:
+    try:
+        return (folder / name).stat().st_size
+    except OSError:
+        raise ModelDamaged(folder.name, name, "is missing") from None
+
+
+def _text(folder: Path, name: str) -> str:
+    try:
+        return (folder / name).read_text(encoding="utf-8")
+    except OSError:
+        raise ModelDamaged(folder.name, name, "is missing") from None
+    except UnicodeDecodeError as error:
+        raise ModelDamaged(folder.name, name, "is not UTF-8") from error
+
+
+def _parsed(folder: Path, name: str) -> Any:
+    try:
+        return json.loads(_text(folder, name))
+    except json.JSONDecodeError as error:
+        raise ModelDamaged(folder.name, name, f"is not JSON: {error}") from error
+
+
+def _json(folder: Path, name: str) -> dict[str, Any]:
+    value = _parsed(folder, name)
+    if not isinstance(value, dict):
+        raise ModelDamaged(folder.name, name, "is not a JSON object")
+    return value
+
+
+def _json_list(folder: Path, name: str) -> list[dict[str, Any]]:
+    value = _parsed(folder, name)
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise ModelDamaged(folder.name, name, "is not a JSON list of objects")
+    return value

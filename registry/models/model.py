@@ -1,0 +1,153 @@
+"""The table of models: what each is, which files it consists of, what it can do, how it is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal, cast
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Length, Lower
+from django.db.models.lookups import Exact
+from django.utils import timezone
+
+from inference.types import Kind, ModelSpec, Pooling
+from registry import names
+from registry.models.change import Stamped
+from registry.parameters import context_limit, sampling
+
+KV_SCALE_BYTES: Final = 8
+"""Scale and zero point, float32 each, that a u8 cache keeps for each head of each key and value."""
+
+KvPrecision = Literal["f32", "f16", "u8"]
+
+
+class Model(Stamped):
+    """One model under one name. Rows are written by `registry.builtin` and by what installs models."""
+
+    class Kinds(models.TextChoices):
+        CHAT = "chat"
+        EMBEDDING = "embedding"
+
+    class Poolings(models.TextChoices):
+        MEAN = "mean"
+        CLS = "cls"
+        LAST_TOKEN = "last_token"
+
+    name = models.CharField(max_length=names.MAX_LENGTH, help_text="shortest spelling, with its tag")
+    path = models.CharField(max_length=4096, help_text="folder of the files on this machine")
+    files = models.JSONField(default=dict, help_text="name: [size in bytes, sha256]")
+    digest = models.CharField(
+        max_length=64, help_text="sha256 over the sorted 'sha256  name' lines of the files"
+    )
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    builtin = models.BooleanField(default=False, help_text="ships with the program")
+    pinned = models.BooleanField(default=False, help_text="never unloaded to make room")
+    modified_at = models.DateTimeField(
+        default=timezone.now, db_index=True, help_text="when its content last changed"
+    )
+
+    kind = models.CharField(max_length=16, choices=Kinds)
+    architecture = models.CharField(max_length=80, blank=True, help_text="class of its config.json")
+    family = models.CharField(max_length=80, blank=True, help_text="model_type of its config.json")
+    parameter_count = models.PositiveBigIntegerField(default=0)
+    quantization = models.CharField(max_length=16, blank=True, help_text="precision of most weights")
+    context_length = models.PositiveIntegerField(help_text="tokens")
+    embedding_length = models.PositiveIntegerField(default=0, help_text="width of a hidden state or vector")
+    block_count = models.PositiveIntegerField(default=0, help_text="transformer layers")
+    head_count = models.PositiveIntegerField(default=0, help_text="attention heads")
+    head_count_kv = models.PositiveIntegerField(default=0, help_text="heads of keys and values")
+    head_length = models.PositiveIntegerField(default=0, help_text="width of one head")
+    tokenizer = models.JSONField(default=dict, blank=True, help_text="tokenizer.ggml.* of /api/show")
+    capabilities = models.JSONField(default=list, blank=True)
+
+    exact = models.BooleanField(
+        default=False, help_text="load with f32 hints: neighbours never change an answer"
+    )
+    pooling = models.CharField(max_length=16, choices=Poolings, default=Poolings.MEAN)
+    normalize = models.BooleanField(default=True, help_text="embeddings have length one")
+    chat_template = models.TextField(blank=True, help_text="Jinja template of its files")
+    template = models.TextField(blank=True, help_text="Jinja template used instead")
+    system = models.TextField(blank=True)
+    parameters = models.JSONField(
+        default=dict, blank=True, help_text="PARAMETER name: value or list of values"
+    )
+    licence = models.TextField(blank=True)
+    reader_version = models.PositiveIntegerField(default=0, help_text="of the code that read its files")
+
+    class Meta:
+        ordering = ("-modified_at", "name")
+        constraints = [
+            models.UniqueConstraint(Lower("name"), name="registry_model_name_is_unique"),
+            models.CheckConstraint(
+                condition=~Q(name="") & ~Q(path=""), name="registry_model_has_name_and_path"
+            ),
+            models.CheckConstraint(
+                condition=Exact(Length("digest"), 64), name="registry_model_digest_is_sha256"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=("chat", "embedding")), name="registry_model_kind_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(pooling__in=("mean", "cls", "last_token")), name="registry_model_pooling_is_known"
+            ),
+            models.CheckConstraint(condition=Q(context_length__gt=0), name="registry_model_has_a_context"),
+            models.CheckConstraint(
+                condition=Q(kind="chat") | Q(embedding_length__gt=0),
+                name="registry_model_vectors_have_a_length",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def kv_precision(self) -> KvPrecision:
+        """Precision of the KV cache the engine asks for: f32 for exact models, else the runtime's default.
+
+        The CPU plugin's default is u8 on every machine; no device takes more than f16.
+        """
+        return "f32" if self.exact else "u8"
+
+    def spec(self) -> ModelSpec:
+        """The value that inference needs of this row."""
+        return ModelSpec(
+            name=self.name,
+            digest=self.digest,
+            path=Path(self.path),
+            kind=cast(Kind, self.kind),
+            files={name: (size, sha256) for name, (size, sha256) in self.files.items()},
+            size_bytes=self.size_bytes,
+            architecture=self.architecture,
+            parameter_count=self.parameter_count,
+            quantization=self.quantization,
+            context_length=min(self.context_length, context_limit(self.parameters) or self.context_length),
+            embedding_length=self.embedding_length,
+            kv_bytes_per_token=self.kv_bytes_per_token(),
+            capabilities=frozenset(self.capabilities),
+            exact=self.exact,
+            pooling=cast(Pooling, self.pooling),
+            normalize=self.normalize,
+            template=self.template,
+            system=self.system,
+            parameters=sampling(self.parameters),
+        )
+
+    def kv_bytes_per_token(self, precision: KvPrecision | None = None) -> int:
+        """Bytes one token takes in the KV cache of the precision; 0 for embedding models.
+
+        Every layer is taken for one with full attention; a model with sliding windows needs less.
+        """
+        if self.kind == self.Kinds.EMBEDDING:
+            return 0
+        head_bytes = {
+            "f32": self.head_length * 4,
+            "f16": self.head_length * 2,
+            "u8": self.head_length + KV_SCALE_BYTES,
+        }[precision or self.kv_precision]
+        return 2 * self.block_count * self.head_count_kv * head_bytes
+
+    @classmethod
+    def by_name(cls, name: names.Name) -> models.QuerySet[Model]:
+        """The row of that name, whatever its case; uses the unique index."""
+        return cls.objects.alias(key=Lower("name")).filter(key=name.key)

@@ -1,0 +1,176 @@
+"""The rows of models in memory: what makes a request's look-up free of queries.
+
+Who owns what:
+1. The rows in memory are one frozen value, replaced as a whole; readers on any thread take it without a lock.
+2. A hit makes no query. A miss always makes one, so a model that another process installed is found at once.
+3. Writes of this process count at once (signal `committed`), those of other processes within `POLL_S`
+   (`watch`).
+4. Queries on behalf of the event loop run in one thread of the store's own; the loop's thread never holds a
+   database connection. Code on other threads (DRF views, commands, admin) queries on its own connection, as
+   Django does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, close_old_connections, connections
+from msgspec import Struct
+
+from inference.errors import ModelNotFound
+from inference.types import ModelSpec
+from registry import model_info, names
+from registry.model_info import ModelInfo
+from registry.models import Model, change
+
+__all__ = ["POLL_S", "ModelInfo", "all_models", "find", "find_sync", "info", "refresh", "watch"]
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 1.0
+"""Seconds between two looks at the change stamps (house: a write elsewhere counts within two)."""
+
+T = TypeVar("T")
+
+
+class Rows(Struct, frozen=True):
+    """All rows at one moment."""
+
+    by_key: dict[str, ModelInfo]
+    newest_first: tuple[ModelInfo, ...]
+    stamp: int
+    """The table's change stamp, read just before the rows, so that it is never newer than they are."""
+
+
+class Store:
+    """The rows, and the one thread that reads them for the event loop."""
+
+    def __init__(self) -> None:
+        self._rows: Rows | None = None
+        self._stale = True
+        self._reading = threading.Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="registry")
+        change.committed.connect(self._written, sender=Model)
+
+    async def find(self, name: str) -> ModelSpec:
+        """The model of that name. Raises ModelNotFound, BadRequest (the grammar) and CloudRefused."""
+        key = _key(name)
+        if self._rows is None or self._stale:
+            await self.refresh()
+        hit = self._hit(key)
+        if hit is None:
+            await self.refresh()
+            hit = self._hit(key)
+        if hit is None:
+            raise ModelNotFound(name)
+        return hit.spec
+
+    def find_sync(self, name: str) -> ModelSpec:
+        """As `find`, for threads other than the event loop's."""
+        return self.info(name).spec
+
+    def info(self, name: str) -> ModelInfo:
+        """Everything known of the model; for threads other than the event loop's. Raises as `find`."""
+        key = _key(name)
+        hit = self._hit(key, self._current())
+        if hit is None:
+            hit = self._hit(key, self._read())
+        if hit is None:
+            raise ModelNotFound(name)
+        return hit
+
+    def all_models(self) -> list[ModelInfo]:
+        """Every model, the newest first. On the event loop's thread what is in memory, else current."""
+        return list((self._rows if _on_a_loop() and self._rows else self._current()).newest_first)
+
+    async def refresh(self) -> None:
+        """Read the rows if any changed since: one query if none did, else two."""
+        await self._in_thread(self._read)
+
+    async def watch(self, interval_s: float = POLL_S) -> None:
+        """Follow what other processes write, until cancelled. A failing database is logged once and tried
+        again."""
+        failing = False
+        try:
+            while True:
+                try:
+                    await self.refresh()
+                    failing = False
+                except DatabaseError:
+                    if not failing:
+                        logger.exception(
+                            "models cannot be read from the database; those in memory stay in use"
+                        )
+                    failing = True
+                await asyncio.sleep(interval_s)
+        finally:
+            self._thread.submit(connections.close_all)
+
+    def _hit(self, key: str, rows: Rows | None = None) -> ModelInfo | None:
+        rows = rows or self._rows
+        return rows.by_key.get(key) if rows else None
+
+    def _current(self) -> Rows:
+        rows = self._rows
+        return self._read() if rows is None or self._stale else rows
+
+    def _read(self) -> Rows:
+        """What the database holds now; the rows in memory where their stamp is still the table's."""
+        with self._reading:
+            self._stale = False
+            try:
+                stamp = change.stamps().get(Model._meta.db_table, 0)
+                if self._rows is None or self._rows.stamp != stamp:
+                    self._rows = _rows(stamp)
+            except BaseException:
+                self._stale = True
+                raise
+            return self._rows
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _with_connection, work)
+
+    def _written(self, **_: Any) -> None:
+        self._stale = True
+
+
+def _rows(stamp: int) -> Rows:
+    infos = tuple(model_info.of(row) for row in Model.objects.order_by("-modified_at", "name"))
+    return Rows({names.parse(entry.name).key: entry for entry in infos}, infos, stamp)
+
+
+def _key(name: str) -> str:
+    if not name.strip():
+        raise ModelNotFound(name)
+    return names.parse(name).key
+
+
+def _with_connection(work: Callable[[], T]) -> T:
+    """Run it on this thread's connection, which lives as long as CONN_MAX_AGE says."""
+    close_old_connections()
+    try:
+        return work()
+    finally:
+        close_old_connections()
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+_store = Store()
+find = _store.find
+find_sync = _store.find_sync
+info = _store.info
+all_models = _store.all_models
+refresh = _store.refresh
+watch = _store.watch
