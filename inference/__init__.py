@@ -1,0 +1,1 @@
+"""Runs models on devices: no HTTP, no ORM."""

@@ -1,0 +1,62 @@
+"""What a device of this machine and another server have in common: the router compares them, the engine asks them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from inference.routing import Candidate
+from inference.types import (
+    ChatRequest,
+    DeviceState,
+    Embeddings,
+    EmbedRequest,
+    Event,
+    ModelSpec,
+    Route,
+    Sampling,
+)
+
+
+class ChatJob(Struct, frozen=True, kw_only=True):
+    """A generation with everything decided but the device."""
+
+    spec: ModelSpec
+    request: ChatRequest
+    prompt_ids: tuple[int, ...] | list[int]
+    sampling: Sampling
+    """Complete: no None but max_tokens and seed."""
+    think: bool
+    starts_in_thinking: bool
+    """The rendered prompt ends inside the thinking part."""
+    grammar: dict[str, Any] | None
+    began: float
+    """time.perf_counter() at the call of generate()."""
+    truncated_messages: int = 0
+
+
+class EmbedJob(Struct, frozen=True, kw_only=True):
+    spec: ModelSpec
+    request: EmbedRequest
+    texts: tuple[str, ...]
+    prompt_tokens: int
+    truncated_texts: int
+    began: float
+
+
+class Backend(Protocol):
+    """Five methods. Failures before the first event are InferenceErrors that let the engine try the next backend."""
+
+    id: str
+
+    def candidate(self, spec: ModelSpec, num_ctx: int | None) -> Candidate: ...
+
+    def generate(self, job: ChatJob, route: Route) -> AsyncGenerator[list[Event], None]: ...
+
+    async def embed(self, job: EmbedJob, route: Route) -> Embeddings: ...
+
+    async def load(self, spec: ModelSpec, keep_alive_s: float | None) -> None: ...
+
+    def state(self) -> DeviceState: ...

@@ -1,0 +1,225 @@
+"""A device of this machine: a lease on the model, a slot of the device, a run in its worker."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncGenerator
+
+from msgspec import structs
+
+from inference.admission import DeviceQueue, Slot
+from inference.backend import ChatJob, EmbedJob
+from inference.errors import ContextLengthExceeded
+from inference.output_parser import OutputParser
+from inference.pool import Lease, Pool
+from inference.routing import Candidate
+from inference.run import Run
+from inference.texts import Texts
+from inference.tokenizer import TextCodec
+from inference.types import (
+    DeviceState,
+    Embeddings,
+    EngineConfig,
+    Event,
+    Finish,
+    FinishReason,
+    ModelSpec,
+    Placement,
+    Route,
+    Start,
+)
+from inference.worker import messages as wire
+
+SLOTS = {"NPU": 1}
+BATCHING_SLOTS = 32
+"""Requests in one batch; beyond that each token's step gets longer and no faster in sum on two to sixteen cores."""
+
+
+class LocalBackend:
+    """One device. Event loop only."""
+
+    def __init__(self, device: str, full_name: str, *, emulated: bool, config: EngineConfig, pool: Pool, texts: Texts):
+        self.id = device
+        self.full_name = full_name
+        self.emulated = emulated
+        self.queue = DeviceQueue(SLOTS.get(device.partition(".")[0], BATCHING_SLOTS), config.max_queue)
+        self._config = config
+        self._pool = pool
+        self._texts = texts
+
+    # --- what the router and the page see ---------------------------------------------------------------------------
+
+    def candidate(self, spec: ModelSpec, num_ctx: int | None) -> Candidate:
+        """Raises LoadFailed for a model that can never fit."""
+        held = self._pool.peek(spec, self.id)
+        ready = held is not None and held.is_ready and not held.evicting
+        plan = self._pool.plan(spec, self.id)
+        elsewhere = sum(h.plan.cost_bytes for h in self._pool.held() if h.spec.digest == spec.digest and h is not held)
+        limit = plan.limit_tokens
+        if plan.max_prompt_len:
+            limit = min(plan.max_prompt_len, self._config.token_limit) + 1
+        return Candidate(
+            device=self.id,
+            limit_tokens=min(limit, num_ctx) if num_ctx else limit,
+            ready=ready,
+            wait_s=self.queue.expected_wait_s(),
+            load_s=0.0 if ready else self._pool.rest_of_load_s(spec, self.id),
+            fits_memory=held is not None or elsewhere + plan.cost_bytes <= self._pool.budget,
+            breaker_s=self._pool.breaker_s(spec, self.id),
+            load_failed=self._pool.load_failure(spec, self.id),
+        )
+
+    def state(self) -> DeviceState:
+        return DeviceState(
+            id=self.id, full_name=self.full_name, available=True, slots=self.queue.slots, running=self.queue.running,
+            waiting=self.queue.waiting, emulated=self.emulated,
+        )  # fmt: skip
+
+    async def load(self, spec: ModelSpec, keep_alive_s: float | None) -> None:
+        (await self._pool.lease(spec, self.id)).release(keep_alive_s)
+
+    # --- generation -------------------------------------------------------------------------------------------------
+
+    async def generate(self, job: ChatJob, route: Route) -> AsyncGenerator[list[Event], None]:
+        """Start comes with the first token; the slot is free when the worker is done, whoever still reads."""
+        codec = (await self._texts.get(job.spec)).codec
+        load_began = time.perf_counter()
+        lease, slot = await self._admit(job.spec, job.request.placement, job.began)
+        load_s = time.perf_counter() - load_began - slot.waited_s
+        run = self._submit(job, lease, slot, codec.eos_ids)
+        try:
+            answer = _Answer(job, run, codec, load_s)
+            await run.wait()
+            start = Start(
+                route=structs.replace(route, executed=self._executed(lease)), model_digest=job.spec.digest,
+                prompt_tokens=len(job.prompt_ids), queue_s=slot.waited_s, load_s=load_s,
+                truncated_messages=job.truncated_messages,
+            )  # fmt: skip
+            yield [start, *answer.take()]
+            while not answer.finished:
+                await run.wait()
+                if events := answer.take():
+                    yield events
+        finally:
+            run.cancel()
+
+    async def _admit(self, spec: ModelSpec, placement: Placement, began: float) -> tuple[Lease, Slot]:
+        """The model first, then the slot: a load never keeps a slot from others."""
+        self.queue.check_room()
+        self.queue.loading += 1
+        try:
+            lease = await self._pool.lease(spec, self.id)
+        finally:
+            self.queue.loading -= 1
+        left = None
+        if placement.deadline_ms is not None:
+            left = placement.deadline_ms / 1000 - (time.perf_counter() - began)
+        try:
+            slot = await self.queue.acquire(placement.priority, self._config.queue_timeout_s, left)
+        except BaseException:
+            lease.release()
+            raise
+        return lease, slot
+
+    def _submit(self, job: ChatJob, lease: Lease, slot: Slot, eos_ids: frozenset[int]) -> Run:
+        def end() -> None:
+            slot.release()
+            lease.release(job.request.keep_alive_s)
+
+        room = lease.held.plan.limit_tokens
+        if job.request.num_ctx:
+            room = min(room, job.request.num_ctx)
+        room -= len(job.prompt_ids)
+        if room < 1:
+            end()
+            raise ContextLengthExceeded(len(job.prompt_ids), lease.held.plan.limit_tokens)
+        try:
+            run = lease.worker.submit(lambda id: _add_frame(id, job, room, eos_ids))
+        except BaseException:
+            end()
+            raise
+        run.on_end(end)
+        return run
+
+    def _executed(self, lease: Lease) -> str:
+        return f"{lease.held.executed} (emulated)" if self.emulated else lease.held.executed
+
+    # --- embeddings -------------------------------------------------------------------------------------------------
+
+    async def embed(self, job: EmbedJob, route: Route) -> Embeddings:
+        began = time.perf_counter()
+        lease, slot = await self._admit(job.spec, job.request.placement, job.began)
+        load_s = time.perf_counter() - began - slot.waited_s
+        try:
+            vectors = await lease.worker.embed(job.texts) if job.texts else ()
+            start = Start(
+                route=structs.replace(route, executed=self._executed(lease)), model_digest=job.spec.digest,
+                prompt_tokens=job.prompt_tokens, queue_s=slot.waited_s, load_s=load_s,
+            )  # fmt: skip
+        finally:
+            slot.release()
+            lease.release(job.request.keep_alive_s)
+        return Embeddings(
+            vectors=vectors, prompt_tokens=job.prompt_tokens, start=start,
+            total_s=time.perf_counter() - job.began, truncated_texts=job.truncated_texts,
+        )  # fmt: skip
+
+
+class _Answer:
+    """From the ids of a run to events, at the pace of the reader."""
+
+    def __init__(self, job: ChatJob, run: Run, codec: TextCodec, load_s: float) -> None:
+        self.finished = False
+        self._job = job
+        self._run = run
+        self._load_s = load_s
+        self._eos = codec.eos_ids
+        self._decoder = codec.decoder()
+        self._parser = OutputParser(
+            thinking="thinking" in job.spec.capabilities, starts_in_thinking=job.starts_in_thinking,
+            tools=job.request.tools, stop=job.sampling.stop or (),
+        )  # fmt: skip
+        self._count = 0
+
+    def take(self) -> list[Event]:
+        """Everything that came since the last call; Finish is the last event ever."""
+        ids = [id for id in self._run.take() if id not in self._eos]
+        self._count += len(ids)
+        events = self._parser.push(self._decoder.push(ids))
+        if self._parser.stop_sequence is not None:
+            self._run.cancel()
+            return [*events, self._finish("stop")]
+        if not self._run.ended or self._run.error is not None:
+            return events
+        if self._run.finish == "ignored" and not self._count:
+            raise ContextLengthExceeded(len(self._job.prompt_ids), len(self._job.prompt_ids))
+        if tail := self._decoder.flush():
+            events += self._parser.push([tail])
+        events += self._parser.finish()
+        return [*events, self._finish("stop" if self._run.finish == "stop" else "length")]
+
+    def _finish(self, reason: FinishReason) -> Finish:
+        self.finished = True
+        run, now = self._run, time.perf_counter()
+        first = run.first_token_at or run.ended_at or now
+        return Finish(
+            reason=reason, prompt_tokens=len(self._job.prompt_ids), completion_tokens=self._count,
+            total_s=now - self._job.began, load_s=self._load_s, prefill_s=first - run.submitted_at,
+            decode_s=(run.ended_at or now) - first, stop_sequence=self._parser.stop_sequence or "",
+        )  # fmt: skip
+
+
+def _add_frame(id: int, job: ChatJob, room: int, eos_ids: frozenset[int]) -> wire.Add:
+    """A random seed where none was asked for: the runtime's default gives the same text each time."""
+    sampling = job.sampling
+    asked = sampling.max_tokens
+    return wire.Add(
+        id=id, ids=wire.pack_ids(list(job.prompt_ids)),
+        max_new_tokens=min(asked, room) if asked is not None and asked > 0 else room,
+        temperature=sampling.temperature or 0.0, top_p=sampling.top_p or 1.0, top_k=sampling.top_k or 0,
+        min_p=sampling.min_p or 0.0, seed=secrets.randbits(31) if sampling.seed is None else sampling.seed,
+        repeat_penalty=sampling.repeat_penalty or 1.0, presence_penalty=sampling.presence_penalty or 0.0,
+        frequency_penalty=sampling.frequency_penalty or 0.0, eos_ids=tuple(sorted(eos_ids)), grammar=job.grammar,
+    )  # fmt: skip
+

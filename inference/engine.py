@@ -1,0 +1,334 @@
+"""The one door to inference: generate, embed, load, unload, count, snapshot.
+
+    request -> prompt ids (template, tokenizer) -> choose() -> backend: lease, slot, run -> events
+
+The engine lives in the server's event loop and holds no pipeline; models run in worker processes. It knows no HTTP
+and no database: what it must know of a model comes in as a `ModelSpec`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from inference import preparation, routing
+from inference.backend import Backend, ChatJob, EmbedJob
+from inference.backends.local import LocalBackend
+from inference.constraints import ConstraintChecks
+from inference.errors import (
+    BadRequest,
+    BreakerOpen,
+    CapabilityMissing,
+    ContextLengthExceeded,
+    InferenceError,
+    InferenceTimeout,
+    LoadFailed,
+    QueueFull,
+    QueueTimeout,
+    ShuttingDown,
+    WorkerDied,
+)
+from inference.pool import Held, Pool
+from inference.texts import Texts
+from inference.types import (
+    ChatRequest,
+    Embeddings,
+    EmbedRequest,
+    EngineConfig,
+    Event,
+    LoadedModel,
+    LoadRequest,
+    ModelSpec,
+    Placement,
+    RequestRecord,
+    Route,
+    Snapshot,
+)
+
+logger = logging.getLogger(__name__)
+
+RECORDS = 200
+_TRY_NEXT: dict[type[InferenceError], str] = {
+    LoadFailed: "load_failed",
+    WorkerDied: "crashed",
+    BreakerOpen: "crashed",
+    InferenceTimeout: "crashed",
+    QueueFull: "busy",
+    QueueTimeout: "busy",
+}
+"""Failures before the first event after which the next device is tried, and the reason that the reply names."""
+
+
+class Engine:
+    """Everything below runs on the event loop that called `start`, but `snapshot` and `record`, which any thread may."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._began = time.time()
+        self._emulated: set[str] = set()
+        self._pool = Pool(config, lambda device: device in self._emulated)
+        self._texts = Texts()
+        self._constraints = ConstraintChecks(self._pool.spare)
+        self._backends: dict[str, Backend] = {}
+        self._records: deque[RequestRecord] = deque(maxlen=RECORDS)
+        self._active = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+        self._background: set[asyncio.Task[None]] = set()
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Starts the spare worker and returns; the devices are known with its first word."""
+        self.loop = asyncio.get_running_loop()
+        self._pool.start()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuses new work and gives what runs this long to end."""
+        self._draining = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        except TimeoutError:
+            logger.warning("%d requests did not end within %g s and are cut", self._active, timeout_s)
+
+    async def stop(self) -> None:
+        """Ends every worker."""
+        self._draining = True
+        for task in self._background:
+            task.cancel()
+        await self._constraints.stop()
+        await self._pool.stop()
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    async def generate(self, spec: ModelSpec, request: ChatRequest) -> AsyncGenerator[list[Event], None]:
+        """Lists of the events that are ready; the first event is Start, the last Finish. Closing it frees the slot.
+
+        Raises InferenceError: before the first event when nothing was generated, after it when the stream broke.
+        """
+        began = time.perf_counter()
+        self._enter()
+        try:
+            backends = await self._known_backends()
+            job = await self._prepare(spec, request, backends, began)
+            plan = self._plan(spec, request.placement, len(job.prompt_ids), request.num_ctx)
+            async with aclosing(self._in_order(job, plan)) as batches:
+                async for events in batches:
+                    yield events
+        finally:
+            self._leave()
+
+    async def embed(self, spec: ModelSpec, request: EmbedRequest) -> Embeddings:
+        began = time.perf_counter()
+        if spec.kind != "embedding":
+            raise CapabilityMissing(f'"{request.model}" does not support embeddings')
+        self._enter()
+        try:
+            await self._known_backends()
+            codec = (await self._texts.get(spec)).codec
+            job = await preparation.embed_job(spec, request, codec, began)
+            plan = self._plan(spec, request.placement, 0, None, embedding=True)
+            return await self._embed_in_order(job, plan)
+        finally:
+            self._leave()
+
+    async def load(self, spec: ModelSpec, request: LoadRequest) -> LoadedModel:
+        """Loads now and keeps for keep_alive. The copy that is ready is told."""
+        self._enter()
+        try:
+            await self._known_backends()
+            plan = self._plan(spec, request.placement, 0, None, embedding=spec.kind == "embedding")
+            last: InferenceError | None = None
+            for choice in plan.choices:
+                try:
+                    await self._backends[choice.device].load(spec, request.keep_alive_s)
+                except (LoadFailed, WorkerDied) as error:
+                    last = error
+                    continue
+                if (held := self._pool.peek(spec, choice.device)) is not None:
+                    return _loaded(held)
+            raise last or LoadFailed(f"model '{spec.name}' was unloaded at once")
+        finally:
+            self._leave()
+
+    async def unload(self, spec: ModelSpec) -> bool:
+        """After the running requests of the model; False when it was not loaded."""
+        return await self._pool.unload(spec.digest)
+
+    async def count_tokens(self, spec: ModelSpec, request: ChatRequest) -> int:
+        """Exact: the rendered prompt in the model's own tokens."""
+        text = await self._texts.get(spec)
+        think = preparation.thinks(spec, request)
+        return len(await text.codec.encode_async(await text.template.render(request, think)))
+
+    # --- what people see ----------------------------------------------------------------------------------------------
+
+    def record(self, record: RequestRecord) -> None:
+        self._records.appendleft(record)
+
+    def active_generations(self) -> int:
+        return self._active
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(
+            time=time.time(),
+            uptime_s=time.time() - self._began,
+            devices=tuple(backend.state() for backend in tuple(self._backends.values())),
+            models=tuple(_loaded(held) for held in self._pool.held()),
+            memory_budget_bytes=self._pool.budget,
+            memory_used_bytes=self._pool.used_bytes(),
+            requests=tuple(self._records),
+        )
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    def _enter(self) -> None:
+        if self._draining:
+            raise ShuttingDown
+        self._active += 1
+        self._idle.clear()
+
+    def _leave(self) -> None:
+        self._active -= 1
+        if not self._active:
+            self._idle.set()
+
+    async def _known_backends(self) -> dict[str, Backend]:
+        if not self._backends:
+            devices = await self._pool.spare.devices()
+            if self.config.npu_emulation and not any(name.startswith("NPU") for name in devices):
+                devices = {"NPU": "NPU emulated on the CPU", **devices}
+                self._emulated.add("NPU")
+            for name, full_name in devices.items():
+                self._backends[name] = LocalBackend(
+                    name, full_name, emulated=name in self._emulated,
+                    config=self.config, pool=self._pool, texts=self._texts,
+                )  # fmt: skip
+        return self._backends
+
+    async def _prepare(
+        self, spec: ModelSpec, request: ChatRequest, backends: dict[str, Backend], began: float
+    ) -> ChatJob:
+        preparation.check_capabilities(spec, request)
+        text = await self._texts.get(spec)
+        longest = max(backend.candidate(spec, request.num_ctx).limit_tokens for backend in backends.values())
+        truncate = request.truncate or (request.truncate is None and self.config.overflow == "truncate")
+        job = await preparation.chat_job(spec, request, text, began, longest if truncate else None)
+        if request.constraint is None:
+            return job
+        grammar = await self._constraints.compiled(
+            request.constraint, spec, text.codec.vocab_size, after_thinking=job.think
+        )
+        return preparation.with_grammar(job, grammar)
+
+    def _plan(
+        self, spec: ModelSpec, placement: Placement, prompt_tokens: int, num_ctx: int | None, embedding: bool = False
+    ) -> routing.Plan:
+        candidates = tuple(backend.candidate(spec, num_ctx) for backend in self._backends.values())
+        names = tuple(self._backends)
+        if embedding:
+            pinned = self.config.embedding_device
+            preferred = routing.chain("CPU" if pinned == "auto" else pinned, "CPU")
+        else:
+            preferred = routing.chain(self.config.device, self.config.fallback_device)
+        facts = routing.Facts(
+            prompt_tokens=prompt_tokens,
+            preferred=tuple(dict.fromkeys(routing.resolve_device(name, names) for name in preferred)),
+            target=routing.target(placement.device, names),
+            strict=placement.strict,
+            busy_wait_s=self.config.busy_wait_s,
+        )
+        plan = routing.choose(facts, candidates)
+        if plan.load_in_background:
+            self._load_in_background(spec, plan.load_in_background)
+        return plan
+
+    def _load_in_background(self, spec: ModelSpec, device: str) -> None:
+        held = self._pool.peek(spec, device)
+        if held is not None:
+            return
+
+        async def load() -> None:
+            try:
+                await self._backends[device].load(spec, None)
+            except InferenceError as error:
+                logger.warning("loading %s on %s in the background: %s", spec.name, device, error)
+
+        task = asyncio.get_running_loop().create_task(load())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _in_order(self, job: ChatJob, plan: routing.Plan) -> AsyncGenerator[list[Event], None]:
+        """One device after the other, until one gives a first event."""
+        failed = ""
+        for choice in plan.choices:
+            started = False
+            try:
+                stream = self._backends[choice.device].generate(job, _route(plan, choice, failed))
+                async with aclosing(stream) as batches:
+                    async for events in batches:
+                        started = True
+                        yield events
+                return
+            except tuple(_TRY_NEXT) as error:
+                if started or choice is plan.choices[-1]:
+                    raise
+                failed = _TRY_NEXT[type(error)]
+                logger.warning("%s on %s: %s; the next device is tried", job.spec.name, choice.device, error)
+            except ContextLengthExceeded:  # the pool came out smaller than planned
+                if started or choice is plan.choices[-1]:
+                    raise
+
+    async def _embed_in_order(self, job: EmbedJob, plan: routing.Plan) -> Embeddings:
+        failed = ""
+        for choice in plan.choices:
+            try:
+                return await self._backends[choice.device].embed(job, _route(plan, choice, failed))
+            except tuple(_TRY_NEXT) as error:
+                if choice is plan.choices[-1]:
+                    raise
+                failed = _TRY_NEXT[type(error)]
+        raise BadRequest("no device can embed")
+
+
+def _route(plan: routing.Plan, choice: routing.Choice, failed: str) -> Route:
+    return Route(
+        requested=plan.requested, routed=choice.device, executed="", reason=failed or choice.reason,
+        fallback_reason=failed or choice.fallback_reason,
+        alternatives=tuple(other.device for other in plan.choices if other is not choice),
+    )  # fmt: skip
+
+
+def _loaded(held: Held) -> LoadedModel:
+    ready = held.is_ready
+    expires_at = held.expires_at
+    if expires_at is not None and held.users:
+        expires_at = time.time() + held.keep_alive_s
+    return LoadedModel(
+        name=held.spec.name, digest=held.spec.digest, device=held.device, executed=held.executed,
+        state="ready" if ready else "loading", size_bytes=held.plan.cost_bytes,
+        context_length=held.plan.limit_tokens, expires_at=expires_at,
+        pid=held.worker.process.pid if held.worker is not None else 0, running=held.users, load_s=held.load_s,
+    )  # fmt: skip
+
+
+_engine: Engine | None = None
+
+
+def install(engine: Engine | None) -> None:
+    """The server's engine, for everything in this process."""
+    global _engine
+    _engine = engine
+
+
+def current() -> Engine:
+    """Raises RuntimeError outside the server process."""
+    if _engine is None:
+        raise RuntimeError("no engine runs in this process")
+    return _engine

@@ -1,0 +1,121 @@
+"""What can go wrong between a parsed request and its last token.
+
+    InferenceError
+    ├── BadRequest                  the caller's fault; names the field and the way out
+    │   ├── ContextLengthExceeded   the prompt fits on no device; carries both numbers
+    │   ├── InvalidGrammar          format / response_format cannot be compiled in bounds
+    │   └── CapabilityMissing       the model cannot do what was asked
+    ├── ModelNotFound               no model of that name
+    ├── ModelDamaged                a file of the model is missing or has the wrong digest; names the file
+    ├── LoadFailed                  the device refused the model
+    ├── Unavailable                 nothing wrong with the request; carries retry_after_s
+    │   ├── QueueFull               the waiting line of the device is at its bound
+    │   ├── QueueTimeout            waited NPU_PROXY_QUEUE_TIMEOUT for a slot
+    │   ├── BreakerOpen             the worker of that model and device crashed too often
+    │   ├── DeviceUnavailable       X-Target-Strict and the device cannot be used
+    │   └── ShuttingDown            the server is stopping
+    ├── DeadlineExceeded            X-Deadline-Ms passed before the start
+    ├── InferenceTimeout            no prefill step and no token for NPU_PROXY_INFERENCE_TIMEOUT
+    └── WorkerDied                  the worker process ended while the request ran
+
+Which HTTP status each becomes is decided in `compat_api/errors.py`, nowhere else. Messages are shown to clients: they
+name the field, the value and the way out, and never a local path.
+"""
+
+from __future__ import annotations
+
+
+class InferenceError(Exception):
+    """Base of everything the engine raises on purpose. `str(error)` is safe to show to a client."""
+
+
+class BadRequest(InferenceError):
+    """The request can never succeed as it stands. `field` is the name the client used, or ''."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ContextLengthExceeded(BadRequest):
+    """The exact prompt count exceeds what any candidate device accepts."""
+
+    def __init__(self, prompt_tokens: int, limit: int) -> None:
+        super().__init__(
+            f"the input length exceeds the context length: the prompt has {prompt_tokens} tokens, "
+            f"the context holds {limit}; shorten the messages or use a model with a longer context",
+            "messages",
+        )
+        self.prompt_tokens = prompt_tokens
+        self.limit = limit
+
+
+class InvalidGrammar(BadRequest):
+    """A JSON schema that does not compile, or not within its bounds of size and time."""
+
+
+class CapabilityMissing(BadRequest):
+    """`"m" does not support thinking` and its like."""
+
+
+class ModelNotFound(InferenceError):
+    """`name` is spelled as the client asked for it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"model '{name}' not found")
+        self.name = name
+
+
+class ModelDamaged(InferenceError):
+    """`file` is relative to the model's folder."""
+
+    def __init__(self, model: str, file: str, fault: str) -> None:
+        super().__init__(f"model '{model}' is damaged: {file} {fault}; install the model again")
+        self.model = model
+        self.file = file
+
+
+class LoadFailed(InferenceError):
+    """The last device of the chain refused the model; the message carries the runtime's first line."""
+
+
+class Unavailable(InferenceError):
+    """Try again: `retry_after_s` is what the Retry-After header says."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFull(Unavailable):
+    def __init__(self, retry_after_s: float = 1.0) -> None:
+        super().__init__("server busy, please try again.  maximum pending requests exceeded", retry_after_s)
+
+
+class QueueTimeout(Unavailable):
+    pass
+
+
+class BreakerOpen(Unavailable):
+    pass
+
+
+class DeviceUnavailable(Unavailable):
+    pass
+
+
+class ShuttingDown(Unavailable):
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down", 5.0)
+
+
+class DeadlineExceeded(InferenceError):
+    pass
+
+
+class InferenceTimeout(InferenceError):
+    pass
+
+
+class WorkerDied(InferenceError):
+    pass

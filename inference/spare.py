@@ -1,0 +1,88 @@
+"""One worker that is started and imported before anyone needs it, so that a load costs no process start."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from inference import process
+from inference.errors import InferenceError, LoadFailed, WorkerDied
+from inference.process import WorkerProcess
+from inference.types import EngineConfig
+
+REFILL_DELAY_S = 1.0
+"""After a worker was taken: its import would compete with the load and the first answer for the cores."""
+
+
+class SpareWorker:
+    """`take()` gives a worker that waits for its model. Event loop only."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._spare: asyncio.Task[WorkerProcess] | None = None
+        self._refill: asyncio.TimerHandle | None = None
+        self._devices: dict[str, str] | None = None
+        self._stopping = False
+
+    def start(self) -> None:
+        if self._spare is None and not self._stopping:
+            self._spare = asyncio.get_running_loop().create_task(self._start_worker())
+            self._spare.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    def known_devices(self) -> dict[str, str]:
+        """Id -> full name of what the runtime sees; empty until the first worker said hello."""
+        return self._devices or {}
+
+    async def devices(self) -> dict[str, str]:
+        """Waits for the first worker's hello. Raises LoadFailed when no worker can be started."""
+        if self._devices is None:
+            self.start()
+            assert self._spare is not None
+            try:
+                await asyncio.shield(self._spare)
+            except (OSError, TimeoutError, InferenceError) as error:
+                self._spare = None
+                raise LoadFailed(f"a worker process could not be started: {error}") from None
+        return self.known_devices()
+
+    async def take(self) -> WorkerProcess:
+        """The spare, or a fresh worker when it is gone. Raises LoadFailed."""
+        spare, self._spare = self._spare, None
+        if self._refill is not None:
+            self._refill.cancel()
+        self._refill = asyncio.get_running_loop().call_later(REFILL_DELAY_S, self.start)
+        with contextlib.suppress(OSError, TimeoutError, InferenceError):
+            if spare is not None and (worker := await spare).alive():
+                worker.on_death = None
+                return worker
+        try:
+            worker = await self._start_worker()
+            worker.on_death = None
+            return worker
+        except (OSError, TimeoutError, WorkerDied) as error:
+            raise LoadFailed(f"a worker process could not be started: {error}") from None
+
+    async def stop(self) -> None:
+        self._stopping = True
+        if self._refill is not None:
+            self._refill.cancel()
+        if self._spare is not None:
+            with contextlib.suppress(OSError, TimeoutError, InferenceError):
+                await (await self._spare).close()
+
+    def _died(self) -> None:
+        """The waiting spare ended: another one, a moment later."""
+        self._spare = None
+        if not self._stopping:
+            self._refill = asyncio.get_running_loop().call_later(REFILL_DELAY_S, self.start)
+
+    async def _start_worker(self) -> WorkerProcess:
+        config = self._config
+        worker = await process.spawn(
+            loopback=config.loopback_channel, log_dir=config.log_dir, inference_timeout_s=config.inference_timeout_s
+        )
+        worker.on_death = self._died
+        hello = await asyncio.wait_for(asyncio.shield(worker.hello), process.START_DEADLINE_S)
+        if self._devices is None:
+            self._devices = dict(hello.devices)
+        return worker

@@ -1,0 +1,55 @@
+"""Tokenizer and chat template of the models in use: opened once for each digest, off the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+
+from inference.chat_template import ChatTemplate
+from inference.tokenizer import TextCodec
+from inference.types import ModelSpec
+
+KEPT = 8
+"""Models whose tokenizer stays in memory; a vocabulary of 150,000 takes some 60 MB."""
+
+
+class Text:
+    """What a model needs to turn messages into token ids and ids into text."""
+
+    def __init__(self, codec: TextCodec, template: ChatTemplate | None) -> None:
+        self.codec = codec
+        self._template = template
+
+    @property
+    def template(self) -> ChatTemplate:
+        assert self._template is not None, "an embedding model has no chat template"
+        return self._template
+
+
+def _open(spec: ModelSpec) -> Text:
+    return Text(TextCodec.open(spec), ChatTemplate.open(spec) if spec.kind == "chat" else None)
+
+
+class Texts:
+    """Least recently used go first. Event loop only."""
+
+    def __init__(self) -> None:
+        self._opened: OrderedDict[str, asyncio.Task[Text]] = OrderedDict()
+
+    async def get(self, spec: ModelSpec) -> Text:
+        """Raises ModelDamaged when a file of the text side is missing or broken."""
+        key = f"{spec.digest}\0{spec.template}"
+        task = self._opened.get(key)
+        if task is None:
+            task = self._opened[key] = asyncio.create_task(asyncio.to_thread(_open, spec))
+            while len(self._opened) > KEPT:
+                self._opened.popitem(last=False)
+        else:
+            self._opened.move_to_end(key)
+            if task.done() and task.exception() is None:
+                return task.result()
+        try:
+            return await asyncio.shield(task)
+        except Exception:
+            self._opened.pop(key, None)
+            raise

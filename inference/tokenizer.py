@@ -1,0 +1,261 @@
+"""Token ids of a prompt, exactly as the model expects them, and text of token ids, without cutting a character.
+
+The server tokenises, so that counts are known before a device is chosen (openvino-facts, short list 4 and 16).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from tokenizers import PreTokenizedString, Tokenizer
+
+from inference.errors import ModelDamaged
+from inference.prompt import CALL_CLOSE, CALL_OPEN, THINK_CLOSE, THINK_OPEN, ControlStrings, Prompt
+from inference.types import ModelSpec
+
+INLINE_CHARS = 16_000
+"""Longer texts are encoded in a thread: 14,000 tokens take 26 ms."""
+
+PLAIN_WINDOW_CHARS = 8_000
+"""The plain path holds the GIL; this many characters take some 10 ms."""
+
+HELD_TOKENS = 16
+"""Broken bytes are held no longer than this; no whole character takes more than four tokens."""
+
+TAGS = frozenset({THINK_OPEN, THINK_CLOSE, CALL_OPEN, CALL_CLOSE})
+"""Shown to the output parser even where a tokenizer calls them special."""
+
+
+class AddedToken(Struct, frozen=True):
+    id: int
+    content: str
+    special: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+
+
+class _TokenizerFile(Struct, frozen=True):
+    added_tokens: tuple[AddedToken, ...] = ()
+
+
+def added_tokens(spec: ModelSpec) -> tuple[AddedToken, ...]:
+    """Tokens that are matched in text before the model's own splitting. Raises ModelDamaged."""
+    path = spec.path / "tokenizer.json"
+    if not path.is_file():
+        raise ModelDamaged(spec.name, "tokenizer.json", "is missing")
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_TokenizerFile).added_tokens
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ModelDamaged(spec.name, "tokenizer.json", "is not a tokenizer") from error
+
+
+def read_json(spec: ModelSpec, file: str) -> dict[str, Any]:
+    """A JSON object of the model's folder, {} when there is no such file. Raises ModelDamaged."""
+    path: Path = spec.path / file
+    if not path.is_file():
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ModelDamaged(spec.name, file, "is not a JSON object") from error
+
+
+def _eos_ids(spec: ModelSpec, tokenizer: Tokenizer) -> frozenset[int]:
+    found: set[int] = set()
+    for file in ("generation_config.json", "config.json"):
+        value = read_json(spec, file).get("eos_token_id")
+        found.update(id for id in (value if isinstance(value, list) else [value]) if isinstance(id, int))
+        if found:
+            break
+    token = read_json(spec, "tokenizer_config.json").get("eos_token")
+    content = token.get("content") if isinstance(token, dict) else token
+    if isinstance(content, str) and (id := tokenizer.token_to_id(content)) is not None:
+        found.add(id)
+    return frozenset(found)
+
+
+class TextCodec:
+    """One tokenizer, shared by all requests of a model; every method may be called from any thread."""
+
+    def __init__(self, tokenizer: Tokenizer, added: Sequence[AddedToken], eos_ids: frozenset[int]) -> None:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._tokenizer = tokenizer
+        self._added = {token.content: token for token in added}
+        self._control = ControlStrings(self._added)
+        self._silent = frozenset(token.id for token in added if token.special and token.content not in TAGS)
+        self.eos_ids = eos_ids
+        self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=True)
+
+    @classmethod
+    def open(cls, spec: ModelSpec) -> TextCodec:
+        """Reads tokenizer.json, up to half a second for a large vocabulary. Raises ModelDamaged."""
+        added = added_tokens(spec)
+        try:
+            tokenizer = Tokenizer.from_file(str(spec.path / "tokenizer.json"))
+        except Exception as error:  # the library raises nothing narrower
+            raise ModelDamaged(spec.name, "tokenizer.json", "is not a tokenizer") from error
+        return cls(tokenizer, added, _eos_ids(spec, tokenizer))
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Exact ids, nothing added; quoted spans are plain text. In one piece when there are none."""
+        if not prompt.quoted:
+            return self._ids(prompt.text)
+        ids: list[int] = []
+        for start, end, plain in self._sections(prompt):
+            if plain:
+                ids += self._plain_ids(self._stripped(prompt.text, start, end), first=start == 0)
+            else:
+                ids += self._ids(prompt.text[start:end])
+        return ids
+
+    async def encode_async(self, prompt: Prompt) -> list[int]:
+        """`encode`, in a thread when the text is long."""
+        if len(prompt.text) <= INLINE_CHARS:
+            return self.encode(prompt)
+        return await asyncio.to_thread(self.encode, prompt)
+
+    def count(self, text: str) -> int:
+        """Tokens of a text with the special tokens that the tokenizer itself adds, as embedding models see it."""
+        return len(self._tokenizer.encode_batch_fast([text])[0].ids)
+
+    def decoder(self) -> Decoder:
+        return Decoder(self._tokenizer, self._silent)
+
+    def _ids(self, text: str) -> list[int]:
+        # encode() holds the GIL for its whole run, the batch call does not.
+        encoding = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0]
+        ids: list[int] = encoding.ids
+        return ids
+
+    def _sections(self, prompt: Prompt) -> Iterator[tuple[int, int, bool]]:
+        """(start, end, plain): stretches between control tokens that hold a quoted span are plain, the rest is not."""
+        cuts = [0, len(prompt.text)]
+        spans = iter((*prompt.quoted, (len(prompt.text), len(prompt.text))))
+        for match in self._unquoted(prompt):
+            cuts += match.span()
+        cuts.sort()
+        span = next(spans)
+        begin = 0
+        for start, end in zip(cuts, cuts[1:], strict=False):
+            if not start <= span[0] < end:
+                continue
+            if begin < start:
+                yield begin, start, False
+            yield start, end, True
+            begin = end
+            while span[0] < end:
+                span = next(spans)
+        if begin < len(prompt.text):
+            yield begin, len(prompt.text), False
+
+    def _unquoted(self, prompt: Prompt) -> Iterator[re.Match[str]]:
+        assert self._control.pattern is not None
+        bounds = [0, *(edge for span in prompt.quoted for edge in span), len(prompt.text)]
+        for start, end in zip(bounds[::2], bounds[1::2], strict=True):
+            yield from self._control.pattern.finditer(prompt.text, start, end)
+
+    def _stripped(self, text: str, start: int, end: int) -> str:
+        """The section without the white space that the control tokens beside it swallow."""
+        section = text[start:end]
+        for token in self._added.values():
+            if token.rstrip and text.endswith(token.content, 0, start):
+                section = section.lstrip()
+            if token.lstrip and text.startswith(token.content, end):
+                section = section.rstrip()
+        return section
+
+    def _plain_ids(self, text: str, first: bool) -> list[int]:
+        """The tokenizer's own steps without its added tokens, so that no control string can match."""
+        ids: list[int] = []
+        for window in _windows(text):
+            ids += self._window_ids(window, first and not ids)
+        return ids
+
+    def _window_ids(self, text: str, first: bool) -> list[int]:
+        pieces = PreTokenizedString(text if first else "\0" + text)
+        if not first:  # Metaspace puts its space before the first piece of a prompt, and before no other
+            pieces.split(lambda _, whole: [whole[1:]])
+        if (normalizer := self._tokenizer.normalizer) is not None:
+            pieces.normalize(normalizer.normalize)
+        if (pre_tokenizer := self._tokenizer.pre_tokenizer) is not None:
+            pre_tokenizer.pre_tokenize(pieces)
+        pieces.tokenize(self._tokenizer.model.tokenize)
+        ids: list[int] = pieces.to_encoding().ids
+        return ids
+
+
+def _windows(text: str) -> Iterator[str]:
+    """Parts of at most PLAIN_WINDOW_CHARS, cut before a space where there is one."""
+    start = 0
+    while len(text) - start > PLAIN_WINDOW_CHARS:
+        cut = text.rfind(" ", start + 1, start + PLAIN_WINDOW_CHARS)
+        cut = cut if cut > start else start + PLAIN_WINDOW_CHARS
+        yield text[start:cut]
+        start = cut
+    yield text[start:]
+
+
+class Decoder:
+    """Text of one answer, token by token. Written for one thread.
+
+    A window of ids is decoded at each token: those behind the last text, for context, and those that have given none
+    yet. Text that ends in U+FFFD may be half a character and is held, for HELD_TOKENS at most.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, silent: frozenset[int]) -> None:
+        self._tokenizer = tokenizer
+        self._silent = silent
+        self._context: list[int] = []
+        self._shown = ""
+        self._held: list[int] = []
+
+    def push(self, ids: Sequence[int]) -> list[str]:
+        """One text for each token that completed some; tokens of control give none."""
+        pieces: list[str] = []
+        for id in ids:
+            if id not in self._silent:
+                self._held.append(id)
+                if text := self._advance():
+                    pieces.append(text)
+        return pieces
+
+    def flush(self) -> str:
+        """What is still held, with U+FFFD for what never became a character."""
+        text = self._fresh(self._decode(self._context + self._held))
+        self._context, self._held, self._shown = [], [], ""
+        return text
+
+    def _advance(self) -> str:
+        whole = self._decode(self._context + self._held)
+        if not whole.endswith("\ufffd"):
+            fresh = self._fresh(whole)
+            self._context, self._held = self._held, []
+            self._shown = self._decode(self._context)
+            return fresh
+        return self._give_up() if len(self._held) >= HELD_TOKENS else ""
+
+    def _give_up(self) -> str:
+        """Shows what is held but for the last four tokens, which may yet become a character."""
+        fresh = self._fresh(self._decode(self._context + self._held))
+        tail = self._held[-4:]
+        shown = self._decode(tail).rstrip("\ufffd")
+        kept = len(self._decode(tail)) - len(shown)
+        self._context, self._held, self._shown = [], tail, shown
+        return fresh[: max(len(fresh) - kept, 0)]
+
+    def _fresh(self, whole: str) -> str:
+        if whole.startswith(self._shown):
+            return whole[len(self._shown) :]
+        # Byte fallback decodes a run of bytes as one: a broken byte behind whole ones changes what was shown.
+        return self._decode(self._held)
+
+    def _decode(self, ids: list[int]) -> str:
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=False)
+        return text

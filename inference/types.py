@@ -1,0 +1,331 @@
+"""The one internal vocabulary: what a request is, what a model is, and what comes back.
+
+Every dialect parses into `ChatRequest` or `EmbedRequest` and encodes from `Event`. All values are frozen msgspec
+Structs: they cross file and process boundaries unchanged. Nothing here knows HTTP, a database or OpenVINO.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec import Struct, structs
+
+FOREVER = float("inf")
+"""keep_alive of a model that is never unloaded."""
+
+Kind = Literal["chat", "embedding"]
+Pooling = Literal["mean", "cls", "last_token"]
+FinishReason = Literal["stop", "length"]
+
+
+class Sampling(Struct, frozen=True, kw_only=True):
+    """Sampling options under the field's own names; None is "not asked for".
+
+    `ignored` names options that the caller sent and that have no meaning here; they are logged, never an error.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    """New tokens at most; None or negative: until the model stops or the context ends."""
+    stop: tuple[str, ...] | None = None
+    repeat_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    ignored: tuple[str, ...] = ()
+
+    def over(self, defaults: Sampling) -> Sampling:
+        """These options, with what they leave open taken from `defaults`."""
+        changes = {
+            name: getattr(defaults, name)
+            for name in self.__struct_fields__
+            if name != "ignored" and getattr(self, name) is None
+        }
+        return structs.replace(self, **changes)
+
+
+DEFAULT_SAMPLING = Sampling(
+    temperature=0.8, top_k=40, top_p=0.9, min_p=0.0, repeat_penalty=1.0, presence_penalty=0.0, frequency_penalty=0.0
+)
+"""Ollama's defaults (api-contract 2.3); used for what neither the request nor the model's parameters say."""
+
+
+class ModelSpec(Struct, frozen=True, kw_only=True):
+    """What inference must know of a model; made by `registry` from a row. Compared by `digest`."""
+
+    name: str
+    """Display name with tag, e.g. 'demo:latest'."""
+    digest: str
+    """64 hex digits over the sorted `sha256  name` lines of all files."""
+    path: Path
+    kind: Kind
+    files: dict[str, tuple[int, str]] = {}
+    """Relative name -> (size in bytes, sha256 in hex); checked at load."""
+    size_bytes: int = 0
+    architecture: str = ""
+    parameter_count: int = 0
+    quantization: str = ""
+    context_length: int = 4096
+    embedding_length: int = 0
+    kv_bytes_per_token: int = 0
+    """Bytes of KV cache one token takes in the precision it is loaded with; 0 for embedding models."""
+    capabilities: frozenset[str] = frozenset()
+    """Subset of completion, tools, thinking, insert, vision, embedding."""
+    exact: bool = False
+    """Load with f32 hints, so that neighbours in a batch never tip near-ties (openvino-facts 18)."""
+    pooling: Pooling = "mean"
+    normalize: bool = True
+    template: str = ""
+    """Jinja chat template; '' for the one in the model's folder."""
+    system: str = ""
+    parameters: Sampling = Sampling()
+
+
+class ToolCall(Struct, frozen=True, tag="tool_call"):
+    """A call the model made, or one in the history. As an event it is always whole."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One turn. `role` is lower case; 'developer' has become 'system'."""
+
+    role: str
+    content: str = ""
+    thinking: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_name: str = ""
+    tool_call_id: str = ""
+
+
+class Tool(Struct, frozen=True, kw_only=True):
+    """A function the model may call; `parameters` is its JSON schema."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+
+
+class Constraint(Struct, frozen=True):
+    """The answer must be JSON; `schema` is a JSON schema as text, or '' for any JSON object."""
+
+    schema: str = ""
+
+
+class Placement(Struct, frozen=True, kw_only=True):
+    """Where and when the caller wishes to run: the X- headers and `options.device`."""
+
+    device: str = ""
+    """'' leaves the choice to the router; else NPU, GPU, GPU.1, CPU…, upper case."""
+    strict: bool = False
+    """X-Target-Strict: 503 instead of another device."""
+    priority: int = 1
+    """0 best effort, 1 normal, 2 high, 3 critical."""
+    deadline_ms: int | None = None
+    """X-Deadline-Ms: start within this time or fail with DeadlineExceeded."""
+
+
+class ChatRequest(Struct, frozen=True, kw_only=True):
+    """A generation, whatever endpoint it came from. `model` is spelled as the client spelled it."""
+
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    think: bool | None = None
+    """None: on if the model can."""
+    sampling: Sampling = Sampling()
+    constraint: Constraint | None = None
+    num_ctx: int | None = None
+    """Lowers the context limit for this request; never reloads anything."""
+    keep_alive_s: float | None = None
+    """None: the server's default; FOREVER; 0: unload after the answer."""
+    truncate: bool | None = None
+    """True: drop the oldest messages until it fits; None: as NPU_PROXY_OVERFLOW says."""
+    stream: bool = False
+    include_usage: bool = False
+    """OpenAI's stream_options.include_usage; other dialects ignore it."""
+    placement: Placement = Placement()
+    request_id: str = ""
+
+
+class EmbedRequest(Struct, frozen=True, kw_only=True):
+    """Texts to embed, in order."""
+
+    model: str
+    texts: tuple[str, ...]
+    truncate: bool = True
+    dimensions: int = 0
+    """Keep the first N components and normalise again; 0 or >= size: all."""
+    keep_alive_s: float | None = None
+    encoding: Literal["float", "base64"] = "float"
+    placement: Placement = Placement()
+    request_id: str = ""
+
+
+class LoadRequest(Struct, frozen=True, kw_only=True):
+    """Ollama's empty prompt: load the model now, or with keep_alive 0 unload it."""
+
+    model: str
+    keep_alive_s: float | None = None
+    placement: Placement = Placement()
+    request_id: str = ""
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """Where a request was wanted, sent and really run: three facts (routing-spec 1)."""
+
+    requested: str
+    """What the client or the settings asked for."""
+    routed: str
+    """The device the router chose."""
+    executed: str
+    """EXECUTION_DEVICES as the runtime logged it when the pipeline compiled; 'NPU (emulated)' on the emulation."""
+    reason: str
+    """One word of routing-spec's closed set."""
+    fallback_reason: str = ""
+    """Why an earlier candidate was left; '' when none was."""
+    alternatives: tuple[str, ...] = ()
+
+    @property
+    def fell_back(self) -> bool:
+        return bool(self.fallback_reason)
+
+
+class Start(Struct, frozen=True, kw_only=True, tag="start"):
+    """Always the first event, sent when the first token or vector exists: from here on no other device is tried."""
+
+    route: Route
+    model_digest: str
+    prompt_tokens: int
+    queue_s: float
+    load_s: float
+    truncated_messages: int = 0
+
+
+class TextDelta(Struct, frozen=True, tag="text"):
+    text: str
+
+
+class ReasoningDelta(Struct, frozen=True, tag="reasoning"):
+    text: str
+
+
+class Finish(Struct, frozen=True, kw_only=True, tag="finish"):
+    """Always the last event of a generation that did not raise."""
+
+    reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    total_s: float
+    """From the call of generate() on."""
+    load_s: float
+    prefill_s: float
+    """From the hand-over to the worker to the first token."""
+    decode_s: float
+    stop_sequence: str = ""
+
+
+Event = Start | TextDelta | ReasoningDelta | ToolCall | Finish
+
+
+class Embeddings(Struct, frozen=True, kw_only=True):
+    """Vectors in request order, L2-normalised where the model says so."""
+
+    vectors: tuple[bytes, ...]
+    """Each little-endian float32, as the base64 encoding of OpenAI wants it; `array('f', v)` reads it."""
+    prompt_tokens: int
+    start: Start
+    total_s: float
+    truncated_texts: int = 0
+
+
+class DeviceState(Struct, frozen=True, kw_only=True):
+    """One device of this machine as the runtime names it."""
+
+    id: str
+    full_name: str
+    available: bool
+    slots: int
+    running: int
+    waiting: int
+    emulated: bool = False
+
+
+class LoadedModel(Struct, frozen=True, kw_only=True):
+    """One worker that holds a model."""
+
+    name: str
+    digest: str
+    device: str
+    executed: str
+    state: Literal["loading", "ready"]
+    size_bytes: int
+    """Weights and KV pool as budgeted."""
+    context_length: int
+    expires_at: float | None
+    """Unix time; None: never."""
+    pid: int
+    running: int
+    load_s: float
+
+
+class RequestRecord(Struct, frozen=True, kw_only=True):
+    """A finished or failed request, for the page and the log; no text of prompt or answer."""
+
+    id: str
+    time: float
+    operation: str
+    model: str
+    status: int
+    route: Route | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    queue_s: float = 0.0
+    ttft_s: float | None = None
+    total_s: float = 0.0
+    error: str = ""
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """One frozen picture: the page, /api/ps and /health read the same one, so they cannot disagree."""
+
+    time: float
+    uptime_s: float
+    devices: tuple[DeviceState, ...]
+    models: tuple[LoadedModel, ...]
+    memory_budget_bytes: int
+    memory_used_bytes: int
+    requests: tuple[RequestRecord, ...] = ()
+    """The most recent first."""
+
+
+class EngineConfig(Struct, frozen=True, kw_only=True):
+    """What settings.py tells the engine; see configuration.md for each."""
+
+    device: str = "NPU"
+    fallback_device: str = ""
+    npu_emulation: bool = False
+    max_prompt_len: int = 4096
+    token_limit: int = 1800
+    inference_timeout_s: float = 180.0
+    queue_timeout_s: float = 0.0
+    max_queue: int = 512
+    keep_alive_s: float = 300.0
+    context_length: int = 0
+    """0: the model's own."""
+    overflow: Literal["error", "truncate"] = "error"
+    memory_budget_bytes: int = 0
+    """0: 60 % of RAM."""
+    embedding_device: str = "auto"
+    cache_dir: Path | None = None
+    log_dir: Path | None = None
+    npu_models: int = 1
+    busy_wait_s: float = 2.0
+    loopback_channel: bool = False
+    """Reach workers over a loopback port even where a socketpair exists."""

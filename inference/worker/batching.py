@@ -1,0 +1,116 @@
+"""Continuous batching on CPU and GPU: `add_request` and `step()`, all new tokens of a step in one frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+import openvino
+import openvino_genai as genai
+
+from inference.worker.channel import Channel
+from inference.worker.messages import (
+    Add,
+    Cancel,
+    Load,
+    Progress,
+    RequestFailed,
+    Step,
+    ToWorker,
+    pack_ids,
+)
+from inference.worker.sampling import generation_config
+
+MAX_BATCHED_TOKENS = 256
+"""Prefill tokens in one step: the stall of the neighbours. 118 ms at 256, 649 ms at 1,024 (openvino-facts 15)."""
+MAX_SEQUENCES = 256
+_FINISHED = {genai.GenerationFinishReason.STOP: "stop", genai.GenerationFinishReason.LENGTH: "length"}
+
+
+def scheduler(kv_blocks: int) -> genai.SchedulerConfig:
+    config = genai.SchedulerConfig()
+    config.max_num_batched_tokens = MAX_BATCHED_TOKENS
+    config.max_num_seqs = MAX_SEQUENCES
+    config.dynamic_split_fuse = True
+    config.enable_prefix_caching = True
+    if kv_blocks:
+        config.num_kv_blocks = kv_blocks
+    else:
+        config.cache_size = 1
+    return config
+
+
+def properties(load: Load) -> dict[str, Any]:
+    """f32 hints for models whose texts must not depend on their neighbours (openvino-facts 18)."""
+    hints: dict[str, Any] = {}
+    if load.exact and load.device.startswith("CPU"):
+        hints = {
+            "INFERENCE_PRECISION_HINT": openvino.Type.f32,
+            "KV_CACHE_PRECISION": openvino.Type.f32,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        }
+    if load.cache_dir and not load.device.startswith("CPU"):
+        hints["CACHE_DIR"] = load.cache_dir
+    return hints
+
+
+class BatchingRunner:
+    """Every request of one model on one device, in one batch."""
+
+    def __init__(self, load: Load, channel: Channel) -> None:
+        self._pipeline = genai.ContinuousBatchingPipeline(
+            load.path, scheduler(load.kv_blocks), load.device, properties(load)
+        )
+        self._channel = channel
+        self._running: dict[int, Any] = {}
+        self._cancelled: list[int] = []
+
+    def busy(self) -> bool:
+        return bool(self._running or self._cancelled)
+
+    def handle(self, message: ToWorker) -> None:
+        if isinstance(message, Add):
+            self._add(message)
+        elif isinstance(message, Cancel) and (handle := self._running.pop(message.id, None)) is not None:
+            handle.cancel()
+            self._cancelled.append(message.id)
+
+    def _add(self, add: Add) -> None:
+        ids = numpy.frombuffer(add.ids, dtype=numpy.int32).astype(numpy.int64)[None, :]
+        try:
+            handle = self._pipeline.add_request(add.id, openvino.Tensor(ids), generation_config(add))
+        except RuntimeError as error:  # an invalid configuration does no harm to the others
+            self._channel.send(RequestFailed(add.id, str(error)))
+            return
+        self._running[add.id] = handle
+
+    def step(self) -> None:
+        """One engine step. An exception of the pipeline leaves this method: it is lost then."""
+        if self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
+        progress = [Progress(id, b"", "cancelled") for id in self._cancelled]
+        self._cancelled.clear()
+        for id, handle in list(self._running.items()):
+            entry = self._read(id, handle)
+            if entry is None:
+                continue
+            progress.append(entry)
+            if entry.finish:
+                del self._running[id]
+        self._channel.send(Step(progress))
+
+    def _read(self, id: int, handle: Any) -> Progress | None:
+        status = handle.get_status()
+        ids: list[int] = []
+        reason = None
+        if handle.can_read():
+            for output in handle.read().values():
+                ids.extend(output.generated_ids)
+                reason = output.finish_reason
+        if status == genai.GenerationStatus.RUNNING:
+            return Progress(id, pack_ids(ids)) if ids else None
+        if status == genai.GenerationStatus.IGNORED:
+            return Progress(id, pack_ids(ids), "ignored")
+        return Progress(id, pack_ids(ids), _FINISHED.get(reason, "length"))  # type: ignore[arg-type]
+
+

@@ -1,0 +1,99 @@
+"""Embeddings: what came in while one batch ran forms the next one."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy
+import openvino_genai as genai
+
+from inference.worker.channel import Channel
+from inference.worker.messages import Cancel, Embed, Embedded, Load, RequestFailed, Step, ToWorker
+
+BATCH_TEXTS = 16
+"""Texts in one inference: large enough to fill two cores, small enough that a cancelled request stops soon."""
+_POOLING = {
+    "mean": genai.TextEmbeddingPipeline.PoolingType.MEAN,
+    "cls": genai.TextEmbeddingPipeline.PoolingType.CLS,
+    "last_token": genai.TextEmbeddingPipeline.PoolingType.LAST_TOKEN,
+}
+
+
+def configuration(load: Load) -> genai.TextEmbeddingPipeline.Config:
+    """Pooling and length come from the model's own files; the pipeline would take CLS (openvino-facts 10)."""
+    config = genai.TextEmbeddingPipeline.Config()
+    config.pooling_type = _POOLING[load.pooling]
+    config.normalize = load.normalize
+    if load.max_length:
+        config.max_length = load.max_length
+    if load.device.startswith("NPU"):
+        config.batch_size = 1
+        config.pad_to_max_length = True
+    return config
+
+
+def properties(load: Load) -> dict[str, Any]:
+    if load.emulated:
+        return {"NPUW_DEVICES": "CPU", "NPUW_ONLINE_PIPELINE": "NONE"}
+    if load.cache_dir and not load.device.startswith("CPU"):
+        return {"CACHE_DIR": load.cache_dir}
+    return {}
+
+
+class _Job:
+    """A request and the vectors it has so far."""
+
+    def __init__(self, request: Embed) -> None:
+        self.request = request
+        self.vectors: list[bytes | None] = [None] * len(request.texts)
+        self.left = len(request.texts)
+
+
+class EmbeddingRunner:
+    """One embedding model on one device."""
+
+    def __init__(self, load: Load, channel: Channel) -> None:
+        self._pipeline = genai.TextEmbeddingPipeline(load.path, load.device, configuration(load), **properties(load))
+        self._channel = channel
+        self._batch_texts = 1 if load.device.startswith("NPU") else BATCH_TEXTS
+        self._jobs: dict[int, _Job] = {}
+        self._texts: deque[tuple[int, int]] = deque()
+        """(request id, index) of each text that waits."""
+
+    def busy(self) -> bool:
+        return bool(self._texts)
+
+    def handle(self, message: ToWorker) -> None:
+        if isinstance(message, Embed):
+            self._jobs[message.id] = _Job(message)
+            order = sorted(range(len(message.texts)), key=lambda index: len(message.texts[index]))
+            self._texts.extend((message.id, index) for index in order)
+        elif isinstance(message, Cancel) and self._jobs.pop(message.id, None) is not None:
+            self._texts = deque(entry for entry in self._texts if entry[0] != message.id)
+
+    def step(self) -> None:
+        """One inference over the next texts; embed_documents([]) would end the process (openvino-facts 10)."""
+        batch = [self._texts.popleft() for _ in range(min(self._batch_texts, len(self._texts)))]
+        texts = [self._jobs[id].request.texts[index] for id, index in batch]
+        try:
+            vectors = self._pipeline.embed_documents(texts)
+        except RuntimeError as error:
+            for id in dict.fromkeys(id for id, _ in batch):
+                self._fail(id, str(error))
+            return
+        done: list[_Job] = []
+        for (id, index), vector in zip(batch, vectors, strict=True):
+            job = self._jobs[id]
+            job.vectors[index] = numpy.asarray(vector, dtype="<f4").tobytes()
+            job.left -= 1
+            if not job.left:
+                done.append(self._jobs.pop(id))
+        for job in done:
+            self._channel.send(Embedded(job.request.id, tuple(v for v in job.vectors if v is not None)))
+        if not done:
+            self._channel.send(Step([]))
+
+    def _fail(self, id: int, message: str) -> None:
+        self.handle(Cancel(id))
+        self._channel.send(RequestFailed(id, message))
