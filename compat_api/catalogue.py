@@ -1,0 +1,146 @@
+"""What does not stream: models, what is loaded, the version. DRF views that answer as Ollama does.
+
+Accept, Content-Type and `?format=` are not looked at, and errors have the dialect's own envelope. The gate
+has checked the method and written the operation into the scope.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from django.http import HttpResponse, HttpResponseBase
+from inference import engine
+from registry import store
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from compat_api import errors
+from compat_api.ollama import catalogue as ollama
+from compat_api.openai import catalogue as openai
+from compat_api.request_log import RequestLog
+from compat_api.urls import Operation
+
+logger = logging.getLogger(__name__)
+
+
+class NativeRenderer(BaseRenderer):
+    media_type = "application/json"
+    format = "json"
+    charset: str | None = "utf-8"
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None
+    ) -> bytes:
+        return orjson.dumps(data)
+
+
+class OpenAIRenderer(NativeRenderer):
+    charset = None
+
+
+class PlainNegotiation(BaseContentNegotiation):
+    """The view's own parser and renderer, whatever the client says."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        return None
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type
+
+
+class WireView(APIView):
+    """One endpoint that does not stream."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+    renderer_classes = (NativeRenderer,)
+    content_negotiation_class = PlainNegotiation
+
+    operation: Operation
+    log: RequestLog
+
+    def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
+        scope = request.scope
+        self.operation = scope["npuproxy.resolved"].operation
+        self.log = RequestLog(scope["npuproxy.request_id"], request.method, request.path, self.operation)
+        return super().initialize_request(request, *args, **kwargs)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        failure = errors.of(exc, self.operation)
+        if not errors.is_expected(exc):
+            logger.exception("%s failed", self.operation.name)
+        self.log.close(failure.status, failure.message)
+        envelope = errors.envelope(self.operation.dialect, failure.status, failure.message, failure.code)
+        return Response(orjson.Fragment(envelope), failure.status, headers=failure.headers, exception=True)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        answer: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)
+        self.log.close(answer.status_code)
+        return answer
+
+
+class HeartbeatView(WireView):
+    """Ollama's CLI asks this before every command."""
+
+    def get(self, request: Request) -> HttpResponse:
+        return HttpResponse("Ollama is running", content_type="text/plain; charset=utf-8")
+
+
+class VersionView(WireView):
+    def get(self, request: Request) -> Response:
+        return Response({"version": ollama.VERSION})
+
+
+class TagsView(WireView):
+    def get(self, request: Request) -> Response:
+        return Response(ollama.tags(store.all_models()))
+
+
+class ShowView(WireView):
+    def post(self, request: Request) -> Response:
+        name = ollama.parse_show(request.body)
+        self.log.model = name
+        return Response(ollama.show(store.info(name), name, request.headers.get("User-Agent", "")))
+
+
+class PsView(WireView):
+    def get(self, request: Request) -> Response:
+        return Response(ollama.ps(engine.current().snapshot(), store.all_models()))
+
+
+class OpenAIModelsView(WireView):
+    renderer_classes = (OpenAIRenderer,)
+
+    def get(self, request: Request) -> Response:
+        return Response(openai.models(store.all_models()))
+
+
+class OpenAIModelView(WireView):
+    renderer_classes = (OpenAIRenderer,)
+
+    def get(self, request: Request, id: str) -> Response:
+        self.log.model = id
+        return Response(openai.model(store.info(id), id))
+
+
+VIEWS: dict[str, type[WireView]] = {
+    "heartbeat": HeartbeatView,
+    "version": VersionView,
+    "tags": TagsView,
+    "show": ShowView,
+    "ps": PsView,
+    "openai.models": OpenAIModelsView,
+    "openai.model": OpenAIModelView,
+}
+"""By operation name: exactly the operations of urls.py that do not stream."""

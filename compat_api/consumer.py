@@ -1,0 +1,142 @@
+"""The base of every consumer that runs inference: body, task, disconnect, backpressure, one log line.
+
+The work runs as a task while http.disconnect is listened for beside it: a client that leaves cancels the work
+at once, which Channels' stock AsyncHttpConsumer does not do (it awaits its handler first).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from channels.consumer import AsyncConsumer
+from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
+from msgspec import structs
+from registry import store
+
+from compat_api import errors, headers
+from compat_api.request_log import RequestLog
+from compat_api.urls import Operation
+
+logger = logging.getLogger(__name__)
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Request = TypeVar("Request", ChatRequest, EmbedRequest, LoadRequest)
+
+
+class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no types
+    """One request. Subclasses implement `handle` and answer by `reply`, or by `begin`, `write`, `finish`."""
+
+    operation: Operation
+    request_id: str
+    log: RequestLog
+
+    async def handle(self, body: bytes) -> None:
+        """The work; whatever it raises becomes the dialect's error."""
+        raise NotImplementedError
+
+    def stream_error(self, failure: errors.Failure) -> bytes:
+        """The last bytes of a stream that broke; never asked for before `begin`."""
+        raise NotImplementedError
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.base_send = send
+        self.operation = scope["npuproxy.resolved"].operation
+        self.request_id = scope["npuproxy.request_id"]
+        self.log = RequestLog(self.request_id, scope["method"], scope["path"], self.operation)
+        self._writable = scope.get("npuproxy.writable")
+        self._started = False
+        body = await read_body(receive)
+        if body is None:
+            self.log.close(errors.CLIENT_GONE, "client gone")
+            return
+        await self._run_beside_disconnect(body, receive)
+
+    async def _run_beside_disconnect(self, body: bytes, receive: Receive) -> None:
+        work = asyncio.create_task(self._work(body))
+        gone = asyncio.create_task(until_disconnect(receive))
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            work.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+
+    async def _work(self, body: bytes) -> None:
+        try:
+            await self.handle(body)
+        except asyncio.CancelledError:
+            self.log.close(errors.CLIENT_GONE, "client gone")
+            raise
+        except Exception as error:
+            await self._fail(error)
+
+    async def _fail(self, error: Exception) -> None:
+        failure = errors.of(error, self.operation)
+        if not errors.is_expected(error):
+            logger.exception("request %s failed", self.request_id)
+        self.log.close(failure.status, failure.message)
+        if self._started:
+            await self.finish(self.stream_error(failure))
+            return
+        dialect = self.operation.dialect
+        status, fields, body = errors.render(dialect, failure.status, failure.message, code=failure.code)
+        fields += [(name.lower().encode(), value.encode()) for name, value in failure.headers.items()]
+        await self._send_start(status, fields)
+        await self.finish(body)
+
+    def placed(self, request: Request) -> Request:
+        """The request with its id and with what the X- headers wish; a header wins over options.device."""
+        placement = headers.placement(self.scope["headers"], request.placement.device)
+        return structs.replace(request, placement=placement, request_id=self.request_id)
+
+    async def find(self, model: str) -> ModelSpec:
+        self.log.model = model
+        return await store.find(model)
+
+    async def reply(self, content_type: bytes, body: bytes, facts: errors.Headers) -> None:
+        """A whole answer of status 200, with the headers that say where it ran."""
+        self.log.close(200)
+        length = str(len(body)).encode()
+        await self._send_start(200, [(b"content-type", content_type), (b"content-length", length), *facts])
+        await self.finish(body)
+
+    async def begin(self, content_type: bytes, facts: errors.Headers) -> None:
+        """Status 200 and the headers of a stream."""
+        await self._send_start(200, [(b"content-type", content_type), *facts])
+
+    async def write(self, data: bytes) -> None:
+        """One send; returns when the transport can take more, so a slow reader holds back only itself."""
+        await self.base_send({"type": "http.response.body", "body": data, "more_body": True})
+        if self._writable is not None:
+            await self._writable()
+
+    async def finish(self, data: bytes = b"") -> None:
+        """The last send."""
+        await self.base_send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def _send_start(self, status: int, fields: errors.Headers) -> None:
+        self._started = True
+        await self.base_send({"type": "http.response.start", "status": status, "headers": fields})
+
+
+async def read_body(receive: Receive) -> bytes | None:
+    """The whole body, or None when the client left before its end. The server below bounds its size."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

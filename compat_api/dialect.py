@@ -1,0 +1,71 @@
+"""What a dialect is: how a request is read, how an answer is written. No I/O, as in the dialects' folders."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, LoadRequest
+from msgspec import Struct
+
+NDJSON = b"application/x-ndjson"
+SSE = b"text/event-stream"
+JSON = b"application/json"
+JSON_UTF8 = b"application/json; charset=utf-8"
+
+
+class Preload(Struct, frozen=True):
+    """A request that generates nothing: load the model, or with keep_alive 0 unload it."""
+
+    request: LoadRequest
+    answer: Callable[[str], bytes]
+    """The body for done_reason 'load' or 'unload'."""
+
+
+class Encoder(Protocol):
+    """Writes one answer. Created for one request, fed its events in order."""
+
+    def event(self, event: Event) -> bytes:
+        """The bytes a stream carries for `event`, framed; b'' for what the dialect does not show."""
+        ...
+
+    def whole(self, events: Sequence[Event]) -> bytes:
+        """The body of an answer that is not streamed; `events` are all of it."""
+        ...
+
+    def error(self, status: int, message: str, code: str | None) -> bytes:
+        """The last bytes of a stream that failed after its first event, framed."""
+        ...
+
+
+class Dialect(Struct, frozen=True):
+    """One endpoint that generates, as a value: the driver knows nothing else of it."""
+
+    stream_type: bytes
+    whole_type: bytes
+    parse: Callable[[bytes], ChatRequest | Preload]
+    """Raises BadRequest that names the first fault."""
+    encoder: Callable[[ChatRequest], Encoder]
+
+
+class EmbeddingDialect(Struct, frozen=True):
+    """One endpoint that embeds."""
+
+    whole_type: bytes
+    parse: Callable[[bytes], EmbedRequest]
+    answer: Callable[[EmbedRequest, Embeddings | None], bytes]
+    """None for an answer without texts to embed."""
+
+
+def floats(vector: bytes) -> list[float]:
+    """A vector as JSON wants it."""
+    return array("f", vector).tolist()
+
+
+def ndjson(payload: bytes) -> bytes:
+    return payload + b"\n"
+
+
+def sse(payload: bytes) -> bytes:
+    return b"data: " + payload + b"\n\n"

@@ -1,0 +1,130 @@
+"""Error -> HTTP status, words and envelope. The only place that decides a status (api-contract 1.8 and 8)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import orjson
+from django.core.exceptions import RequestDataTooBig
+from inference import errors as inference_errors
+from registry import names
+
+from compat_api.urls import Operation
+
+Headers = list[tuple[bytes, bytes]]
+
+CLIENT_GONE = 499
+"""Never sent; it is the status of a log line whose client left."""
+
+_INTERNAL = "internal server error"
+
+_TOO_LARGE = "request body too large"
+
+_STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (inference_errors.BadRequest, 400),
+    (inference_errors.ModelNotFound, 404),
+    (inference_errors.Unavailable, 503),
+    (inference_errors.DeadlineExceeded, 504),
+    (inference_errors.InferenceTimeout, 504),
+    (inference_errors.InferenceError, 500),
+    (RequestDataTooBig, 413),
+)
+
+_TRY_PULLING = 'model "{name}" not found, try pulling it first'
+_NOT_FOUND_WORDS = {
+    "embed": _TRY_PULLING,
+    "openai.embeddings": _TRY_PULLING,
+    "show": "model '{full}' not found",
+}
+_OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
+
+
+class Failure(NamedTuple):
+    """What a client is told. `headers` are to be sent with the status; a stream that has begun cannot."""
+
+    status: int
+    message: str
+    code: str | None
+    headers: dict[str, str]
+
+
+def of(error: Exception, operation: Operation | None = None) -> Failure:
+    """The failure that `error` becomes; what we did not raise on purpose is a 500 without details."""
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            return Failure(status, _words(error, operation), _code(error), _headers(error))
+    return Failure(500, _INTERNAL, None, {})
+
+
+def is_expected(error: Exception) -> bool:
+    """False for what deserves a stack trace in the log."""
+    return isinstance(error, inference_errors.InferenceError | RequestDataTooBig)
+
+
+def _words(error: Exception, operation: Operation | None) -> str:
+    if isinstance(error, RequestDataTooBig):
+        return _TOO_LARGE  # Django's words speak of its settings
+    if operation is None:
+        return str(error)
+    if type(error) is inference_errors.ModelNotFound and operation.name in _NOT_FOUND_WORDS:
+        full = names.parse(error.name).display if error.name else ""
+        return _NOT_FOUND_WORDS[operation.name].format(name=error.name, full=full)
+    if isinstance(error, inference_errors.ContextLengthExceeded) and operation.dialect == "openai":
+        return (
+            f"This model's maximum context length is {error.limit} tokens. However, your messages resulted "
+            f"in {error.prompt_tokens} tokens. Please reduce the length of the messages."
+        )
+    return str(error)
+
+
+def _code(error: Exception) -> str | None:
+    return "context_length_exceeded" if isinstance(error, inference_errors.ContextLengthExceeded) else None
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    if isinstance(error, inference_errors.Unavailable):
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+    if isinstance(error, inference_errors.DeadlineExceeded):
+        # OpenAI's SDKs would retry the 504 twice, long past the deadline
+        return {"x-should-retry": "false"}
+    return {}
+
+
+def envelope(dialect: str, status: int, message: str, code: str | None = None) -> bytes:
+    """The JSON body; also the payload of an error inside a stream."""
+    if dialect == "openai":
+        kind = _OPENAI_TYPES.get(status, "api_error")
+        return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
+    return orjson.dumps({"error": message})
+
+
+def render(
+    dialect: str,
+    status: int,
+    message: str,
+    *,
+    code: str | None = None,
+    head: bool = False,
+) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of an error in the dialect's envelope."""
+    body = envelope(dialect, status, message, code)
+    content_type = b"application/json" if dialect == "openai" else b"application/json; charset=utf-8"
+    return status, _body_headers(content_type, body), b"" if head else body
+
+
+def unrouted(
+    dialect: str, allowed: tuple[str, ...] = (), *, head: bool = False
+) -> tuple[int, Headers, bytes]:
+    """The answer to an unknown path, or to a known one without that method; Ollama's is plain text."""
+    status, text = (405, "405 method not allowed") if allowed else (404, "404 page not found")
+    extra = [(b"allow", ", ".join(allowed).encode())] if allowed else []
+    if dialect == "openai":
+        status, headers, body = render(dialect, status, text, head=head)
+        return status, headers + extra, body
+    body = text.encode()
+    return status, _body_headers(b"text/plain", body) + extra, b"" if head else body
+
+
+def _body_headers(content_type: bytes, body: bytes) -> Headers:
+    return [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]

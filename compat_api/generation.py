@@ -1,0 +1,113 @@
+"""The ONE driver of every endpoint that generates: parse, find the model, ask the engine, encode.
+
+A failure before the first event is a real HTTP status; after it, it is the dialect's error inside the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from inference import engine
+from inference.errors import CapabilityMissing, WorkerDied
+from inference.types import ChatRequest, Event, Finish, ModelSpec, Start
+
+from compat_api import headers, ollama, openai
+from compat_api.consumer import InferenceConsumer
+from compat_api.dialect import JSON_UTF8, Dialect, Encoder, Preload
+from compat_api.errors import Failure
+
+Batches = AsyncGenerator[list[Event], None]
+
+DIALECTS: dict[str, Dialect] = {
+    "chat": ollama.CHAT,
+    "generate": ollama.GENERATE,
+    "openai.chat": openai.CHAT,
+}
+"""By operation name."""
+
+
+class GenerationConsumer(InferenceConsumer):
+    """Every dialect's generation, streamed or whole."""
+
+    encoder: Encoder
+
+    async def handle(self, body: bytes) -> None:
+        dialect = DIALECTS[self.operation.name]
+        parsed = dialect.parse(body)
+        if isinstance(parsed, Preload):
+            await self._preload(parsed)
+            return
+        request = self.placed(parsed)
+        spec = await self.find(request.model)
+        self._require_completion(spec, request.model)
+        self.encoder = dialect.encoder(request)
+        if request.stream:
+            await self._stream(dialect, spec, request)
+        else:
+            await self._whole(dialect, spec, request)
+
+    async def _stream(self, dialect: Dialect, spec: ModelSpec, request: ChatRequest) -> None:
+        async with aclosing(engine.current().generate(spec, request)) as batches:
+            last = await self._write_all_but_last(dialect, batches)
+        self.log.close(200)
+        await self.finish(last)
+
+    async def _write_all_but_last(self, dialect: Dialect, batches: Batches) -> bytes:
+        """The bytes of the last batch wait until the engine has let go of the request."""
+        encode = self.encoder.event
+        batch = await self._first(batches)
+        await self.begin(dialect.stream_type, headers.of_start(self.start))
+        while True:
+            data = b"".join([encode(event) for event in batch])
+            if isinstance(batch[-1], Finish):
+                self.log.finished(batch[-1])
+                return data
+            if data:
+                await self.write(data)
+            batch = await _next(batches)
+
+    async def _whole(self, dialect: Dialect, spec: ModelSpec, request: ChatRequest) -> None:
+        async with aclosing(engine.current().generate(spec, request)) as batches:
+            events = await self._first(batches)
+            async for batch in batches:
+                events += batch
+        if isinstance(events[-1], Finish):
+            self.log.finished(events[-1])
+        await self.reply(dialect.whole_type, self.encoder.whole(events), headers.of_start(self.start))
+
+    async def _first(self, batches: Batches) -> list[Event]:
+        batch = await _next(batches)
+        assert isinstance(batch[0], Start), "the engine's first event is Start"
+        self.start = batch[0]
+        self.log.started(self.start)
+        return batch
+
+    async def _preload(self, preload: Preload) -> None:
+        request = self.placed(preload.request)
+        spec = await self.find(request.model)
+        if request.keep_alive_s == 0:
+            await engine.current().unload(spec)
+            done_reason = "unload"
+        else:
+            self._require_completion(spec, request.model)
+            await engine.current().load(spec, request)
+            done_reason = "load"
+        await self.reply(JSON_UTF8, preload.answer(done_reason), [])
+
+    def _require_completion(self, spec: ModelSpec, model: str) -> None:
+        """Ollama names the endpoint: `"m" does not support generate`."""
+        if "completion" not in spec.capabilities:
+            raise CapabilityMissing(
+                f'"{model}" does not support {self.operation.name.rpartition(".")[2]}', "model"
+            )
+
+    def stream_error(self, failure: Failure) -> bytes:
+        return self.encoder.error(failure.status, failure.message, failure.code)
+
+
+async def _next(batches: Batches) -> list[Event]:
+    try:
+        return await anext(batches)
+    except StopAsyncIteration:
+        raise WorkerDied("the answer ended before it was complete") from None

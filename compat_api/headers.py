@@ -1,0 +1,105 @@
+"""The X- headers: wishes about placement in, facts about the route out (routing-spec 4 and 6)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from inference.errors import BadRequest
+from inference.types import Placement, Start
+
+from compat_api import errors
+
+_DEVICE = re.compile(r"(?:NPU|GPU|CPU)(?:\.\d{1,2})?", re.IGNORECASE)
+_PRIORITIES = {"best-effort": 0, "low": 0, "normal": 1, "high": 2, "critical": 3, "realtime": 3}
+_YES = frozenset({"true", "1", "yes", "on"})
+_NO = frozenset({"false", "0", "no", "off"})
+_LONGEST_DEADLINE_MS = 86_400_000
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+_LONGEST_VALUE = 200
+
+
+def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Placement:
+    """The caller's wishes. `option` is the body's options.device; a header wins. Raises BadRequest."""
+    device, strict, priority, deadline_ms = device_name("options.device", option), False, 1, None
+    backend = ""
+    for raw_name, raw_value in headers:
+        if not raw_name.startswith(b"x-"):
+            continue
+        value = raw_value.decode("latin-1").strip()
+        match raw_name:
+            case b"x-npu-proxy-device":
+                device = device_name("X-NPU-Proxy-Device", value) or device
+            case b"x-target-backend":
+                backend = device_name("X-Target-Backend", value)
+            case b"x-target-strict":
+                strict = _truth("X-Target-Strict", value)
+            case b"x-priority":
+                priority = _priority(value)
+            case b"x-deadline-ms":
+                deadline_ms = _deadline_ms(value)
+    return Placement(device=backend or device, strict=strict, priority=priority, deadline_ms=deadline_ms)
+
+
+def device_name(field: str, value: str) -> str:
+    """Upper case; '' for no wish and for AUTO."""
+    if not value or value.upper() == "AUTO":
+        return ""
+    if not _DEVICE.fullmatch(value):
+        raise BadRequest(f"{field}: {value!r} is not a device; give NPU, GPU, GPU.1, CPU or AUTO", field)
+    return value.upper()
+
+
+def _truth(field: str, value: str) -> bool:
+    if value.lower() in _YES:
+        return True
+    if value.lower() in _NO or not value:
+        return False
+    raise BadRequest(f"{field}: {value!r} is neither true nor false", field)
+
+
+def _priority(value: str) -> int:
+    level = _PRIORITIES.get(value.lower())
+    if level is None:
+        names = ", ".join(_PRIORITIES)
+        raise BadRequest(f"X-Priority: {value!r} is not one of {names}", "X-Priority")
+    return level
+
+
+def _deadline_ms(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 0 < int(value[:12]) <= _LONGEST_DEADLINE_MS:
+        wanted = f"a whole number of milliseconds from 1 to {_LONGEST_DEADLINE_MS}"
+        raise BadRequest(f"X-Deadline-Ms: {value!r} is not {wanted}", "X-Deadline-Ms")
+    return int(value)
+
+
+def of_start(start: Start, truncated_texts: int = 0) -> errors.Headers:
+    """What every generation and embedding says before its first byte."""
+    route = start.route
+    facts = [
+        ("x-npu-proxy-device", route.executed),
+        ("x-npu-proxy-requested-device", route.requested),
+        ("x-npu-proxy-routed-device", route.routed),
+        ("x-npu-proxy-execution-device", route.executed),
+        ("x-npu-proxy-route-reason", route.reason),
+        ("x-npu-proxy-token-count", str(start.prompt_tokens)),
+        ("x-npu-proxy-model", start.model_digest),
+        ("x-npu-proxy-fallback", "true" if route.fell_back else "false"),
+        ("x-npu-proxy-queue-ms", f"{start.queue_s * 1000:.1f}"),
+        ("x-backend-used", route.routed),
+        ("x-routing-reason", route.reason.replace("_", "-")),
+    ]
+    if route.fell_back:
+        facts.append(("x-npu-proxy-fallback-reason", route.fallback_reason))
+    if route.alternatives:
+        facts.append(("x-alternatives", ", ".join(route.alternatives)))
+    if start.truncated_messages:
+        facts.append(("x-npu-proxy-truncated-messages", str(start.truncated_messages)))
+    if truncated_texts:
+        facts.append(("x-npu-proxy-truncated-texts", str(truncated_texts)))
+    return [(name.encode(), _printable(value)) for name, value in facts]
+
+
+def _printable(value: str) -> bytes:
+    """A runtime's words may hold anything; a header value must be one short line of ASCII."""
+    return _UNPRINTABLE.sub(" ", value)[:_LONGEST_VALUE].encode()

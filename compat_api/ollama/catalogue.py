@@ -1,0 +1,116 @@
+"""Ollama's answers about models: tags, show, ps, version (api-contract 2.6, 4.1, 4.2 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from inference.types import LoadedModel, Snapshot
+from msgspec import Struct
+from registry.store import ModelInfo
+
+from compat_api.decoding import BodyDecoder
+from compat_api.ollama.requests import EMPTY_BODY
+from compat_api.refusals import require_model
+from compat_api.timestamps import rfc3339
+
+VERSION = "0.20.0"
+"""The Ollama whose API this is: clients refuse old ones (VS Code below 0.6.4, Codex below 0.13.4)."""
+
+_COPILOT = "GitHubCopilotChat/"
+_FOREVER = timedelta(days=106_751)
+"""Go's longest duration, 292 years: what Ollama adds for a model that stays."""
+
+
+class ShowBody(Struct):
+    model: str | None = None
+    name: str | None = None
+
+
+_decode_show = BodyDecoder(ShowBody, "ShowRequest", EMPTY_BODY)
+
+
+def parse_show(body: bytes) -> str:
+    """The model's name as the client wrote it; old clients call the field `name`."""
+    wire = _decode_show(body)
+    return require_model(wire.model or wire.name)
+
+
+def tags(models: Iterable[ModelInfo]) -> dict[str, Any]:
+    return {"models": [_tag(model) for model in models]}
+
+
+def _tag(model: ModelInfo) -> dict[str, Any]:
+    return {
+        "name": model.spec.name,
+        "model": model.spec.name,
+        "modified_at": rfc3339(model.modified_at),
+        "size": model.spec.size_bytes,
+        "digest": model.spec.digest,
+        "details": _details(model) | _lengths(model),
+        "capabilities": list(model.capabilities),
+    }
+
+
+def _details(model: ModelInfo) -> dict[str, Any]:
+    return {
+        "parent_model": model.parent_model,
+        "format": model.format,
+        "family": model.family,
+        "families": list(model.families),
+        "parameter_size": model.parameter_size,
+        "quantization_level": model.quantization_level,
+    }
+
+
+def _lengths(model: ModelInfo) -> dict[str, int]:
+    lengths = {
+        "context_length": model.spec.context_length,
+        "embedding_length": model.spec.embedding_length,
+    }
+    return {name: length for name, length in lengths.items() if length}
+
+
+def show(model: ModelInfo, requested: str, user_agent: str) -> dict[str, Any]:
+    """VS Code's Copilot shows general.basename in its list, and finds the model again by it."""
+    model_info = dict(model.model_info)
+    if user_agent.startswith(_COPILOT):
+        model_info["general.basename"] = requested
+    optional = {"license": model.licence, "system": model.system}
+    return {name: text for name, text in optional.items() if text} | {
+        "modelfile": model.modelfile,
+        "parameters": model.parameters_text,
+        "template": model.template,
+        "details": _details(model),
+        "model_info": model_info,
+        "capabilities": list(model.capabilities),
+        "modified_at": rfc3339(model.modified_at),
+    }
+
+
+def ps(snapshot: Snapshot, models: Iterable[ModelInfo]) -> dict[str, Any]:
+    """What is loaded, what stays longest first; a model on two devices has two entries."""
+    known = {model.spec.digest: model for model in models}
+    loaded = sorted(snapshot.models, key=lambda entry: _expires(entry, snapshot.time), reverse=True)
+    return {"models": [_loaded(entry, known.get(entry.digest), snapshot.time) for entry in loaded]}
+
+
+def _loaded(entry: LoadedModel, model: ModelInfo | None, now: float) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "model": entry.name,
+        "size": entry.size_bytes,
+        "digest": entry.digest,
+        "details": _details(model) if model else {},
+        "expires_at": rfc3339(_expires(entry, now)),
+        "size_vram": 0 if entry.device.startswith("CPU") else entry.size_bytes,
+        "context_length": entry.context_length,
+    }
+
+
+def _expires(entry: LoadedModel, now: float) -> datetime:
+    longest = datetime.fromtimestamp(now, UTC) + _FOREVER
+    if entry.expires_at is None or entry.expires_at >= longest.timestamp():
+        return longest
+    return datetime.fromtimestamp(entry.expires_at, UTC)

@@ -1,0 +1,255 @@
+"""OpenAI's bodies into ChatRequest and EmbedRequest (api-contract 6.2 and 6.4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from inference.errors import BadRequest, ModelNotFound
+from inference.types import ChatRequest, Constraint, EmbedRequest, Message, Sampling, ToolCall
+from msgspec import Raw, Struct
+
+from compat_api.decoding import BodyDecoder
+from compat_api.refusals import refuse, refuse_logprobs, require_model
+from compat_api.tools import WireTool, read_tools, role_name, with_tool_names
+
+EMPTY_BODY = "EOF"
+_EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "max", "xhigh", "ultra"})
+_GO_KINDS = {
+    type(None): "<nil>",
+    bool: "bool",
+    int: "float64",
+    float: "float64",
+    dict: "map[string]interface {}",
+}
+_IGNORED = ("logit_bias", "parallel_tool_calls")
+
+
+class CalledFunction(Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class WireToolCall(Struct):
+    id: str | None = None
+    function: CalledFunction | None = None
+
+
+class WireMessage(Struct):
+    role: str | None = None
+    content: Any = None
+    reasoning: str | None = None
+    tool_calls: list[WireToolCall] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+class StreamOptions(Struct):
+    include_usage: bool | None = None
+
+
+class Reasoning(Struct):
+    effort: str | None = None
+
+
+class JsonSchema(Struct):
+    schema: Raw = Raw(b"null")
+
+
+class ResponseFormat(Struct):
+    type: str | None = None
+    json_schema: JsonSchema | None = None
+
+
+class ChatBody(Struct):
+    model: str | None = None
+    messages: list[WireMessage] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    response_format: ResponseFormat | None = None
+    tools: list[WireTool] | None = None
+    tool_choice: Any = None
+    reasoning_effort: str | None = None
+    reasoning: Reasoning | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    n: int | None = None
+    logit_bias: Any = None
+    parallel_tool_calls: Any = None
+
+
+class EmbeddingsBody(Struct):
+    model: str | None = None
+    input: Any = None
+    dimensions: int | None = None
+    encoding_format: str | None = None
+
+
+_decode_chat = BodyDecoder(ChatBody, "ChatCompletionRequest", EMPTY_BODY)
+_decode_embeddings = BodyDecoder(EmbeddingsBody, "EmbedRequest", EMPTY_BODY)
+
+
+def parse_chat(body: bytes) -> ChatRequest:
+    wire = _decode_chat(body)
+    if not wire.messages:
+        raise BadRequest("[] is too short - 'messages'", "messages")
+    refuse_logprobs(wire.logprobs, wire.top_logprobs)
+    refuse("n", (wire.n or 1) != 1, "only one choice is returned; leave it out or send 1")
+    return ChatRequest(
+        model=require_model(wire.model),
+        messages=with_tool_names([_message(message) for message in wire.messages]),
+        tools=() if wire.tool_choice == "none" else read_tools(wire.tools),
+        think=_think(wire),
+        sampling=_sampling(wire),
+        constraint=_constraint(wire.response_format),
+        stream=bool(wire.stream),
+        include_usage=bool(wire.stream_options and wire.stream_options.include_usage),
+    )
+
+
+def _sampling(wire: ChatBody) -> Sampling:
+    stop = (wire.stop,) if isinstance(wire.stop, str) else wire.stop
+    ignored = [name for name in _IGNORED if getattr(wire, name)]
+    if wire.tool_choice not in (None, "none", "auto"):
+        ignored.append("tool_choice")
+    return Sampling(
+        temperature=1.0 if wire.temperature is None else wire.temperature,
+        top_p=1.0 if wire.top_p is None else wire.top_p,
+        seed=wire.seed,
+        max_tokens=wire.max_tokens if wire.max_completion_tokens is None else wire.max_completion_tokens,
+        stop=None if stop is None else tuple(text for text in stop if text),
+        presence_penalty=wire.presence_penalty,
+        frequency_penalty=wire.frequency_penalty,
+        ignored=tuple(ignored),
+    )
+
+
+def _think(wire: ChatBody) -> bool | None:
+    effort = wire.reasoning_effort or (wire.reasoning.effort if wire.reasoning else None)
+    if not effort:
+        return None
+    if effort not in _EFFORTS:
+        raise BadRequest(
+            f'invalid reasoning value: "{effort}" (must be "high", "medium", "low", "max", or "none")',
+            "reasoning_effort",
+        )
+    return effort != "none"
+
+
+def _constraint(wire: ResponseFormat | None) -> Constraint | None:
+    if wire is None or wire.type in (None, "", "text"):
+        return None
+    if wire.type == "json_object":
+        return Constraint()
+    if wire.type != "json_schema":
+        raise BadRequest(
+            '"response_format.type" must be "text", "json_object" or "json_schema"', "response_format"
+        )
+    schema = bytes(wire.json_schema.schema) if wire.json_schema else b"null"
+    if not schema.startswith(b"{"):
+        raise BadRequest(
+            '"response_format.json_schema.schema" must be a JSON schema object', "response_format"
+        )
+    return Constraint(schema.decode())
+
+
+def _message(wire: WireMessage) -> Message:
+    calls = tuple(_tool_call(call) for call in wire.tool_calls or ())
+    return Message(
+        role=role_name(wire.role),
+        content=_content(wire.content, has_calls=bool(calls)),
+        thinking=wire.reasoning or "",
+        tool_calls=calls,
+        tool_name=(wire.name or "") if wire.role == "tool" else "",
+        tool_call_id=wire.tool_call_id or "",
+    )
+
+
+def _tool_call(wire: WireToolCall) -> ToolCall:
+    function = wire.function or CalledFunction()
+    try:
+        arguments = msgspec.json.decode(function.arguments or "{}", type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError):
+        raise BadRequest("invalid tool call arguments", "messages.tool_calls") from None
+    return ToolCall(wire.id or "", function.name or "", arguments)
+
+
+def _content(content: object, *, has_calls: bool) -> str:
+    """The text; parts are joined by line ends, as they would stand in one message."""
+    if isinstance(content, str):
+        return content
+    if content is None and has_calls:
+        return ""
+    if isinstance(content, list):
+        return "\n".join([_part(part) for part in content])
+    kinds = {
+        type(None): "<nil>",
+        bool: "bool",
+        int: "float64",
+        float: "float64",
+        dict: "map[string]interface {}",
+    }
+    raise BadRequest(
+        f"invalid message content type: {kinds.get(type(content), 'unknown')}", "messages.content"
+    )
+
+
+def _part(part: object) -> str:
+    if not isinstance(part, dict):
+        raise BadRequest("invalid message format", "messages.content")
+    kind, text = part.get("type"), part.get("text")
+    if kind == "text" and isinstance(text, str):
+        return text
+    if kind == "image_url":
+        raise BadRequest(_image_fault(part.get("image_url")), "messages.content")
+    if kind == "input_audio":
+        raise BadRequest('"input_audio": this model does not take audio', "messages.content")
+    raise BadRequest("invalid message format", "messages.content")
+
+
+def _image_fault(image: object) -> str:
+    url = image.get("url") if isinstance(image, dict) else image
+    if not isinstance(url, str):
+        return "invalid message format"
+    if url.startswith(("http://", "https://")):
+        return "image URLs are not currently supported, please use base64 encoded data instead"
+    if not url.startswith("data:image/"):
+        return "invalid image input"
+    return '"image_url": this model does not take images'
+
+
+def parse_embeddings(body: bytes) -> EmbedRequest:
+    wire = _decode_embeddings(body)
+    if not wire.model:
+        raise ModelNotFound("")
+    encoding = wire.encoding_format or "float"
+    if encoding not in ("float", "base64"):
+        raise BadRequest(
+            f"Invalid value for 'encoding_format' = {encoding}. Supported values: ['float', 'base64'].",
+            "encoding_format",
+        )
+    return EmbedRequest(
+        model=wire.model,
+        texts=_texts(wire.input),
+        dimensions=max(0, wire.dimensions or 0),
+        encoding="base64" if encoding == "base64" else "float",
+    )
+
+
+def _texts(given: object) -> tuple[str, ...]:
+    """An empty string is one empty text; token ids are refused."""
+    if isinstance(given, str):
+        return (given,)
+    if given is None or given == []:
+        raise BadRequest("invalid input", "input")
+    if isinstance(given, list) and all(isinstance(text, str) for text in given):
+        return tuple(given)
+    raise BadRequest("invalid input type", "input")

@@ -1,0 +1,125 @@
+"""OpenAI's answers: SSE chunks, or one object (api-contract 6.2 and 6.4)."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from inference.types import (
+    ChatRequest,
+    Embeddings,
+    EmbedRequest,
+    Event,
+    Finish,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+)
+
+from compat_api import errors
+from compat_api.dialect import floats, sse
+
+_DONE = sse(b"[DONE]")
+_FINGERPRINT = "fp_ollama"
+
+
+class ChatEncoder:
+    """chat.completion and its chunks. The role is on the first chunk only; all share id and created."""
+
+    def __init__(self, request: ChatRequest, *, answer_id: str = "", created: int = 0) -> None:
+        self._include_usage = request.include_usage
+        self._id = answer_id or f"chatcmpl-{secrets.token_hex(12)}"
+        self._created = created or int(time.time())
+        self._model = request.model
+        head = orjson.dumps(self._head("chat.completion.chunk"))[:-1]
+        self._chunk = b"data: " + head + b',"choices":[{"index":0,"delta":{'
+        self._tail = b"data: " + head + b',"choices":[],"usage":'
+        self._role = b'"role":"assistant",'
+        self._calls = 0
+
+    def event(self, event: Event) -> bytes:
+        if type(event) is TextDelta:
+            return self._delta(orjson.dumps(event.text))
+        if type(event) is ReasoningDelta:
+            return self._delta(b'"","reasoning":' + orjson.dumps(event.text))
+        if type(event) is ToolCall:
+            return self._delta(b'"","tool_calls":' + orjson.dumps([self._call(event)]))
+        if type(event) is Finish:
+            return self._end(event)
+        return b""
+
+    def _delta(self, content: bytes) -> bytes:
+        role, self._role = self._role, b""
+        return b'%b%b"content":%b},"finish_reason":null}]}\n\n' % (self._chunk, role, content)
+
+    def _end(self, finish: Finish) -> bytes:
+        first = self._delta(b'""') if self._role else b""
+        reason = orjson.dumps(self._reason(finish))
+        last = b'%b},"finish_reason":%b}]}\n\n' % (self._chunk, reason)
+        usage = b"%b%b}\n\n" % (self._tail, orjson.dumps(_usage(finish))) if self._include_usage else b""
+        return first + last + usage + _DONE
+
+    def whole(self, events: Sequence[Event]) -> bytes:
+        message: dict[str, Any] = {"role": "assistant", "content": _joined(events, TextDelta)}
+        reasoning = _joined(events, ReasoningDelta)
+        if reasoning:
+            message["reasoning"] = reasoning
+        calls = [self._call(event) for event in events if type(event) is ToolCall]
+        if calls:
+            message["tool_calls"] = calls
+        finish = events[-1]
+        assert type(finish) is Finish, "the engine's last event is Finish"
+        choice = {"index": 0, "message": message, "finish_reason": self._reason(finish)}
+        return orjson.dumps(self._head("chat.completion") | {"choices": [choice], "usage": _usage(finish)})
+
+    def error(self, status: int, message: str, code: str | None) -> bytes:
+        return sse(errors.envelope("openai", status, message, code))
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {
+            "id": self._id,
+            "object": kind,
+            "created": self._created,
+            "model": self._model,
+            "system_fingerprint": _FINGERPRINT,
+        }
+
+    def _call(self, call: ToolCall) -> dict[str, Any]:
+        index, self._calls = self._calls, self._calls + 1
+        function = {"name": call.name, "arguments": orjson.dumps(call.arguments).decode()}
+        return {"id": call.id, "index": index, "type": "function", "function": function}
+
+    def _reason(self, finish: Finish) -> str:
+        return "tool_calls" if self._calls and finish.reason == "stop" else finish.reason
+
+
+def embeddings(request: EmbedRequest, result: Embeddings | None) -> bytes:
+    """`result` is None when there was nothing to embed, which parse_embeddings never lets through."""
+    vectors = result.vectors if result else ()
+    tokens = result.prompt_tokens if result else 0
+    data = [
+        {"object": "embedding", "embedding": _encoded(vector, request.encoding), "index": index}
+        for index, vector in enumerate(vectors)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return orjson.dumps({"object": "list", "data": data, "model": request.model, "usage": usage})
+
+
+def _encoded(vector: bytes, encoding: str) -> str | list[float]:
+    return base64.b64encode(vector).decode() if encoding == "base64" else floats(vector)
+
+
+def _joined(events: Sequence[Event], kind: type[TextDelta] | type[ReasoningDelta]) -> str:
+    return "".join([event.text for event in events if isinstance(event, kind)])
+
+
+def _usage(finish: Finish) -> dict[str, int]:
+    return {
+        "prompt_tokens": finish.prompt_tokens,
+        "completion_tokens": finish.completion_tokens,
+        "total_tokens": finish.prompt_tokens + finish.completion_tokens,
+    }

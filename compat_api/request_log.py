@@ -1,0 +1,100 @@
+"""The one log line of a request; for inference its record in the engine too. Never text of prompt or answer."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+
+from inference import engine
+from inference.types import Finish, RequestRecord, Start
+
+from compat_api.urls import Operation
+
+logger = logging.getLogger("npuproxy.request")
+
+_LONGEST = 300
+_WORD = re.compile(r"[\w./:@+-]{1,300}")
+
+
+class RequestLog:
+    """Collects the facts of one request; `close` writes them, once."""
+
+    def __init__(self, request_id: str, method: str, path: str, operation: Operation) -> None:
+        self._id = request_id
+        self._method = method
+        self._path = path
+        self._operation = operation
+        self._time = time.time()
+        self._begun = time.perf_counter()
+        self._start: Start | None = None
+        self._finish: Finish | None = None
+        self._ttft_s: float | None = None
+        self._closed = False
+        self.model = ""
+
+    def elapsed_s(self) -> float:
+        """Since the request's head arrived at the consumer."""
+        return time.perf_counter() - self._begun
+
+    def started(self, start: Start) -> None:
+        """The first token or vector exists."""
+        self._start = start
+        self._ttft_s = self.elapsed_s()
+
+    def finished(self, finish: Finish) -> None:
+        self._finish = finish
+
+    def close(self, status: int, error: str = "") -> None:
+        if self._closed:
+            return
+        self._closed = True
+        record = self._record(status, error)
+        if self._operation.streaming:
+            engine.current().record(record)
+        _write(self._method, self._path, record)
+
+    def _record(self, status: int, error: str) -> RequestRecord:
+        start, finish = self._start, self._finish
+        return RequestRecord(
+            id=self._id,
+            time=self._time,
+            operation=self._operation.name,
+            model=self.model,
+            status=status,
+            route=start.route if start else None,
+            prompt_tokens=start.prompt_tokens if start else 0,
+            completion_tokens=finish.completion_tokens if finish else 0,
+            queue_s=start.queue_s if start else 0.0,
+            ttft_s=self._ttft_s,
+            total_s=self.elapsed_s(),
+            error=error,
+        )
+
+
+def _write(method: str, path: str, record: RequestRecord) -> None:
+    route = record.route
+    logger.info(
+        "%s %s -> %s model=%s status=%d requested=%s routed=%s executed=%s reason=%s prompt_tokens=%d "
+        "completion_tokens=%d queue_ms=%.1f ttft_ms=%s total_ms=%.1f%s",
+        method,
+        _word(path),
+        record.operation,
+        _word(record.model),
+        record.status,
+        route.requested if route else "-",
+        route.routed if route else "-",
+        (route.executed if route else "-").replace(" ", ""),
+        route.reason if route else "-",
+        record.prompt_tokens,
+        record.completion_tokens,
+        record.queue_s * 1000,
+        "-" if record.ttft_s is None else f"{record.ttft_s * 1000:.1f}",
+        record.total_s * 1000,
+        f" error={record.error[:_LONGEST]!r}" if record.error else "",
+    )
+
+
+def _word(text: str) -> str:
+    """What a client sent, so that it can neither break the line nor fill it."""
+    return text if _WORD.fullmatch(text) else repr(text[:_LONGEST]) if text else "-"

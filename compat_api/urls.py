@@ -1,0 +1,90 @@
+"""The one table of wire endpoints: method and path -> operation.
+
+The gate resolves a request once and writes the result into the scope; everything behind it routes by that
+value and never looks at the path again.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+DialectName = Literal["ollama", "openai"]
+Scope = Literal["open", "infer", "manage", "admin"]
+
+
+class Operation(Struct, frozen=True):
+    """What an endpoint does. `scope` is what a key needs; 'open' needs no key from anywhere."""
+
+    name: str
+    dialect: DialectName
+    scope: Scope
+    methods: tuple[str, ...]
+    path: str
+    """Literal, or ending in '/{id}', which takes the rest of the path, slashes included."""
+    streaming: bool = False
+    """Served by a consumer of ours (inference); the others are Django views."""
+
+
+class Resolved(Struct, frozen=True):
+    """`operation` None and `allowed` filled: the path is ours, the method not. Both empty: not our path."""
+
+    operation: Operation | None = None
+    params: dict[str, str] = {}
+    allowed: tuple[str, ...] = ()
+
+
+_READ = ("GET", "HEAD")
+_GET = ("GET",)
+_POST = ("POST",)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("heartbeat", "ollama", "open", _READ, "/"),
+    Operation("version", "ollama", "open", _READ, "/api/version"),
+    Operation("tags", "ollama", "infer", _READ, "/api/tags"),
+    Operation("show", "ollama", "infer", _POST, "/api/show"),
+    Operation("ps", "ollama", "infer", _GET, "/api/ps"),
+    Operation("chat", "ollama", "infer", _POST, "/api/chat", streaming=True),
+    Operation("generate", "ollama", "infer", _POST, "/api/generate", streaming=True),
+    Operation("embed", "ollama", "infer", _POST, "/api/embed", streaming=True),
+    Operation("openai.models", "openai", "infer", _GET, "/v1/models"),
+    Operation("openai.model", "openai", "infer", _GET, "/v1/models/{id}"),
+    Operation("openai.chat", "openai", "infer", _POST, "/v1/chat/completions", streaming=True),
+    Operation("openai.embeddings", "openai", "infer", _POST, "/v1/embeddings", streaming=True),
+)
+
+_REST = "{id}"
+_EXACT = {
+    path: tuple(operation for operation in OPERATIONS if operation.path == path)
+    for path in {operation.path for operation in OPERATIONS if not operation.path.endswith(_REST)}
+}
+_PREFIXED = tuple(
+    (operation.path.removesuffix(_REST), operation)
+    for operation in OPERATIONS
+    if operation.path.endswith(_REST)
+)
+_NOT_OURS = Resolved()
+
+
+def resolve(method: str, path: str) -> Resolved:
+    """What answers `method path`; `path` is percent-decoded and starts with '/'."""
+    exact = _EXACT.get(path)
+    if exact is not None:
+        return _by_method(method, exact, {})
+    for prefix, operation in _PREFIXED:
+        if path.startswith(prefix) and len(path) > len(prefix):
+            return _by_method(method, (operation,), {"id": path[len(prefix) :]})
+    return _NOT_OURS
+
+
+def _by_method(method: str, operations: tuple[Operation, ...], params: dict[str, str]) -> Resolved:
+    for operation in operations:
+        if method in operation.methods:
+            return Resolved(operation, params)
+    return Resolved(None, params, tuple(name for operation in operations for name in operation.methods))
+
+
+def dialect_of(path: str) -> DialectName:
+    """Whose error envelope an unknown path gets."""
+    return "openai" if path == "/v1" or path.startswith("/v1/") else "ollama"
