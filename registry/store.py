@@ -122,13 +122,13 @@ class Store:
     def _read(self) -> Rows:
         """What the database holds now; the rows in memory where their stamp is still the table's."""
         with self._reading:
-            self._stale = False
+            was_stale, self._stale = self._stale, False
             try:
                 stamp = change.stamps().get(Model._meta.db_table, 0)
                 if self._rows is None or self._rows.stamp != stamp:
                     self._rows = _rows(stamp)
             except BaseException:
-                self._stale = True
+                self._stale = self._stale or was_stale
                 raise
             return self._rows
 

@@ -59,6 +59,6 @@ def _elements(constant: ElementTree.Element) -> Counter[str]:
 def human(count: int) -> str:
     """`3.1M`, `22.7M`, `4B`: a parameter count as clients show it."""
     for unit, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if count >= unit:
+        if count + unit // 20_000 >= unit:  # 999,950 is 1M, not 1000K
             return f"{count / unit:.1f}".removesuffix(".0") + letter
     return str(count)

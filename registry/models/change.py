@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, TypeVar
 
 from django.db import models, router, transaction
 from django.db.models.signals import post_delete
@@ -76,10 +76,13 @@ class StampedQuerySet(models.QuerySet[M]):
         return created
 
 
+StampedManager = models.Manager.from_queryset(StampedQuerySet)
+
+
 class Stamped(models.Model):
     """A table whose rows the server keeps in memory."""
 
-    objects: ClassVar[models.Manager[Self]] = models.Manager.from_queryset(StampedQuerySet)()
+    objects = StampedManager()
 
     class Meta:
         abstract = True

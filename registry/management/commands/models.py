@@ -1,0 +1,174 @@
+"""`manage.py models list | show NAME | verify [NAME…]`: what is installed, and whether its files are well.
+
+Needs no running server. Everything prints JSON with `--json`; `verify` exits with 1 when a file is damaged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+from django.template.defaultfilters import filesizeformat
+
+from inference.errors import InferenceError
+from registry import store
+from registry.builtin import sync_builtin_models
+from registry.progress import ByteBar
+from registry.store import ModelInfo
+from registry.verification import FileCheck, check_files
+
+
+class Command(BaseCommand):
+    help = "Show the installed models and check their files."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", metavar="list | show | verify", required=True)
+        listing = verbs.add_parser("list", help="every model, the newest first")
+        show = verbs.add_parser("show", help="everything known of one model")
+        show.add_argument("name")
+        verify = verbs.add_parser("verify", help="read every file and compare its sha256")
+        verify.add_argument("names", nargs="*", metavar="name", help="all models if none is named")
+        for verb, work in ((listing, self.list_models), (show, self.show), (verify, self.verify)):
+            verb.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+            verb.set_defaults(work=work)
+
+    def handle(self, *args: Any, work: Callable[..., None], **options: Any) -> None:
+        try:
+            sync_builtin_models()
+            work(**options)
+        except InferenceError as error:
+            raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            raise CommandError(
+                f'the database cannot be read ({error}); "manage.py migrate" sets it up'
+            ) from error
+
+    def list_models(self, *, as_json: bool, **_: Any) -> None:
+        models = store.all_models()
+        if as_json:
+            self._print_json([_summary(model) for model in models])
+            return
+        self._print_table(
+            ("NAME", "KIND", "PARAMETERS", "QUANTIZATION", "CONTEXT", "SIZE", "CAPABILITIES"),
+            [
+                (
+                    model.name,
+                    model.spec.kind,
+                    model.parameter_size,
+                    model.quantization_level,
+                    str(model.spec.context_length),
+                    _size(model.spec.size_bytes),
+                    ", ".join(model.capabilities),
+                )
+                for model in models
+            ],
+        )
+
+    def show(self, *, name: str, as_json: bool, **_: Any) -> None:
+        model = store.info(name)
+        facts = _facts(model)
+        if as_json:
+            self._print_json(facts)
+            return
+        files = facts.pop("files")
+        for label, value in facts.items():
+            self.stdout.write(f"{label.replace('_', ' '):<22}{_shown(value)}")
+        self.stdout.write("")
+        self._print_table(
+            ("FILE", "BYTES", "SHA256"),
+            [(entry["file"], str(entry["size_bytes"]), entry["sha256"]) for entry in files],
+        )
+
+    def verify(self, *, names: list[str], as_json: bool, **_: Any) -> None:
+        models = [store.info(name) for name in names] if names else store.all_models()
+        checks = self._checked(models)
+        damaged = [check for check in checks if not check.good]
+        if as_json:
+            self._print_json(_verdicts(models, checks))
+        else:
+            for model in models:
+                faults = [check for check in damaged if check.model == model.name]
+                for check in faults:
+                    self.stdout.write(f"{model.name}: {check.file} {check.fault}")
+                if not faults:
+                    self.stdout.write(f"{model.name}: {len(model.spec.files)} files are good")
+        if damaged:
+            raise CommandError(
+                f"{len(damaged)} of {len(checks)} files are damaged; install their models again"
+            )
+
+    def _checked(self, models: Sequence[ModelInfo]) -> list[FileCheck]:
+        """Check all files, with one bar for all bytes where standard error is a terminal."""
+        total = sum(model.spec.size_bytes for model in models)
+        checks: list[FileCheck] = []
+        with ByteBar(total) as bar:
+            for model in models:
+                bar.label = model.name
+                checks += check_files(model.spec, bar.add)
+        return checks
+
+    def _print_json(self, value: Any) -> None:
+        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False))
+
+    def _print_table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
+        for line in (head, *rows):
+            cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
+            self.stdout.write("   ".join(cells).rstrip())
+
+
+def _summary(model: ModelInfo) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "kind": model.spec.kind,
+        "parameter_count": model.spec.parameter_count,
+        "quantization": model.quantization_level,
+        "context_length": model.spec.context_length,
+        "size_bytes": model.spec.size_bytes,
+        "capabilities": list(model.capabilities),
+        "digest": model.spec.digest,
+        "modified_at": model.modified_at.isoformat(),
+        "builtin": model.builtin,
+    }
+
+
+def _facts(model: ModelInfo) -> dict[str, Any]:
+    spec = model.spec
+    return _summary(model) | {
+        "architecture": spec.architecture,
+        "family": model.family,
+        "embedding_length": spec.embedding_length,
+        "kv_bytes_per_token": spec.kv_bytes_per_token,
+        "exact": spec.exact,
+        "path": str(spec.path),
+        "parameters": model.parameters_text,
+        "system": model.system,
+        "files": [
+            {"file": file, "size_bytes": size, "sha256": sha256}
+            for file, (size, sha256) in sorted(spec.files.items())
+        ],
+    }
+
+
+def _verdicts(models: Sequence[ModelInfo], checks: Sequence[FileCheck]) -> list[dict[str, Any]]:
+    verdicts = []
+    for model in models:
+        own = [check for check in checks if check.model == model.name]
+        files = [{"file": c.file, "size_bytes": c.size_bytes, "fault": c.fault} for c in own]
+        verdicts.append({"name": model.name, "good": all(check.good for check in own), "files": files})
+    return verdicts
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, str):
+        return " ".join(value.split())
+    return str(value)
+
+
+def _size(size_bytes: int) -> str:
+    return filesizeformat(size_bytes).replace("\xa0", " ")
