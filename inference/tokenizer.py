@@ -236,7 +236,8 @@ class Decoder:
         whole = self._decode(self._context + self._held)
         if not whole.endswith("\ufffd"):
             fresh = self._fresh(whole)
-            self._context, self._held = self._held, []
+            self._context = (self._held if fresh else self._context + self._held)[:HELD_TOKENS]
+            self._held = []
             self._shown = self._decode(self._context)
             return fresh
         return self._give_up() if len(self._held) >= HELD_TOKENS else ""

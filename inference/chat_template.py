@@ -1,0 +1,168 @@
+"""Messages -> prompt, by the model's own Jinja template, as Hugging Face renders it (openvino-facts 20)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Template, TemplateError
+
+from inference.errors import BadRequest, ModelDamaged
+from inference.prompt import THINK_OPEN, ControlStrings, Prompt, Quoting
+from inference.template_sandbox import TemplateSandbox, charge, set_budget
+from inference.template_threads import RenderTimeout, TemplateThreads
+from inference.tokenizer import AddedToken, added_tokens, read_json
+from inference.types import ChatRequest, Message, ModelSpec, Tool, ToolCall
+
+PLAIN_TEMPLATE = "{% for message in messages %}{{ message.content }}{% if not loop.last %}{{ '\\n' }}{% endif %}{% endfor %}"
+"""For a model that has none: it goes on with the text that it is given."""
+
+LARGEST_SOURCE = 512 * 1024
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+
+_threads = TemplateThreads()
+
+
+class ChatTemplate:
+    """One model's template. `capabilities` is the subset of tools and thinking that its text shows it to have."""
+
+    def __init__(self, spec: ModelSpec, sources: dict[str, str], added: tuple[AddedToken, ...]) -> None:
+        self._model = spec.name
+        self._system = spec.system
+        self._tokens = _special_tokens(spec)
+        source = sources["default"]
+        special = [token.content for token in added if token.special]
+        structure = [token.content for token in added if any(token.content in text for text in sources.values())]
+        self._special = ControlStrings(special)
+        self._control = ControlStrings([*special, *structure])
+        environment = TemplateSandbox()
+        self._templates = {name: self._compiled(environment, text) for name, text in sources.items()}
+        self.capabilities = self._found(source)
+
+    @classmethod
+    def open(cls, spec: ModelSpec) -> ChatTemplate:
+        """Reads, compiles and tries the template; blocking. Raises ModelDamaged, or BadRequest for a broken template."""
+        return cls(spec, _sources(spec), added_tokens(spec))
+
+    async def render(self, request: ChatRequest, think: bool) -> Prompt:
+        """The prompt up to where the model's answer begins. Raises BadRequest that names the template."""
+        try:
+            return await _threads.run(lambda: self._rendered(request.messages, request.tools, think))
+        except RenderTimeout as error:
+            raise self._fault(error) from None
+
+    def _compiled(self, environment: TemplateSandbox, source: str) -> Template:
+        def compiled() -> Template:
+            set_budget(len(source))
+            return environment.from_string(source)
+
+        if len(source) > LARGEST_SOURCE:
+            raise self._fault("is too long")
+        try:
+            return _threads.run_blocking(compiled)
+        except (TemplateError, RenderTimeout, RecursionError, SyntaxError, ValueError) as error:
+            raise self._fault(error) from error
+
+    def _rendered(self, messages: tuple[Message, ...], tools: tuple[Tool, ...], think: bool) -> Prompt:
+        quoting = Quoting()
+        template = self._templates.get("tool_use" if tools else "default", self._templates["default"])
+        values = {
+            **self._tokens,
+            "messages": [self._message(message, quoting) for message in self._with_system(messages)],
+            "tools": [quoting.quote(_tool(tool), self._control) for tool in tools] or None,
+            "documents": None,
+            "add_generation_prompt": True,
+            "enable_thinking": think,
+            "thinking": think,
+        }
+        set_budget(sum(len(message.content) + len(message.thinking) for message in messages))
+        chunks: list[str] = []
+        try:
+            for chunk in template.root_render_func(template.new_context(values)):
+                charge(len(chunk))
+                chunks.append(chunk)
+        except Exception as error:  # a template can raise anything; what it raises is about this request
+            raise self._fault(error) from error
+        return quoting.prompt("".join(chunks))
+
+    def _with_system(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        if self._system and not (messages and messages[0].role == "system"):
+            return (Message(role="system", content=self._system), *messages)
+        return messages
+
+    def _message(self, message: Message, quoting: Quoting) -> dict[str, Any]:
+        # What the model itself once said keeps the tags that templates look for; its control tokens are quoted too.
+        spoken = self._special if message.role == "assistant" else self._control
+        value = quoting.quote({"role": message.role}, self._control)
+        value["content"] = quoting.quote(message.content, spoken)
+        if message.thinking:
+            value["reasoning_content"] = quoting.quote(message.thinking, self._control)
+        if message.tool_calls:
+            value["tool_calls"] = [quoting.quote(_call(call), self._control) for call in message.tool_calls]
+        if message.tool_name:
+            value["name"] = quoting.quote(message.tool_name, self._control)
+        if message.tool_call_id:
+            value["tool_call_id"] = quoting.quote(message.tool_call_id, self._control)
+        return value
+
+    def _found(self, source: str) -> frozenset[str]:
+        """Tried, not guessed from names: does a tool show in the prompt, and does thinking change it?"""
+        question = (Message(role="user", content="?"),)
+        probe = Tool(name="probe_of_tools", description="?", parameters={"type": "object", "properties": {}})
+        found = set()
+        if (text := self._tried(question, (probe,), False)) is not None and probe.name in text.text:
+            found.add("tools")
+        off, on = self._tried(question, (), False), self._tried(question, (), True)
+        if on is not None and THINK_OPEN in source and (on.opens_thinking or off != on):
+            found.add("thinking")
+        return frozenset(found)
+
+    def _tried(self, messages: tuple[Message, ...], tools: tuple[Tool, ...], think: bool) -> Prompt | None:
+        try:
+            return _threads.run_blocking(lambda: self._rendered(messages, tools, think))
+        except (BadRequest, RenderTimeout):
+            return None  # each request will be told
+
+    def _fault(self, error: object) -> BadRequest:
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return BadRequest(f"the chat template of model '{self._model}' failed: {detail[:300]}", "messages")
+
+
+def _sources(spec: ModelSpec) -> dict[str, str]:
+    """By name: 'default', and 'tool_use' where the model has another template for tools."""
+    if spec.template:
+        return {"default": spec.template}
+    file = spec.path / "chat_template.jinja"
+    if file.is_file():
+        try:
+            return {"default": file.read_text(encoding="utf-8")}
+        except UnicodeDecodeError as error:
+            raise ModelDamaged(spec.name, file.name, "is not UTF-8 text") from error
+    found = read_json(spec, "tokenizer_config.json").get("chat_template")
+    if isinstance(found, str):
+        return {"default": found}
+    if isinstance(found, list):
+        named = {e["name"]: e["template"] for e in found if isinstance(e, dict) and {"name", "template"} <= e.keys()}
+        if "default" in named:
+            return named
+    return {"default": PLAIN_TEMPLATE}
+
+
+def _special_tokens(spec: ModelSpec) -> dict[str, str]:
+    config = {**read_json(spec, "special_tokens_map.json"), **read_json(spec, "tokenizer_config.json")}
+    tokens: dict[str, str] = {}
+    for name in SPECIAL_TOKENS:
+        value = config.get(name)
+        value = value.get("content") if isinstance(value, dict) else value
+        if isinstance(value, str):
+            tokens[name] = value
+    return tokens
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function}
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
