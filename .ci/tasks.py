@@ -1,0 +1,155 @@
+"""What `make` and `make.ps1` do: run, test, check, bench, lock. Needs a Python >= 3.11 and nothing else.
+
+usage: python .ci/tasks.py run|test|check|bench|lock [arguments of the task]
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+RUNTIME = "requirements.txt"
+DEV = "requirements-dev.txt"
+
+
+def main() -> int:
+    if sys.version_info < (3, 11):
+        print(
+            "npuproxy needs Python 3.11 or newer; this is {}.{}".format(*sys.version_info[:2]),
+            file=sys.stderr,
+        )
+        return 1
+    tasks = {"run": run, "test": test, "check": check, "bench": bench, "lock": lock}
+    if len(sys.argv) < 2 or sys.argv[1] not in tasks:
+        print(__doc__, file=sys.stderr)
+        return 2
+    os.chdir(ROOT)
+    try:
+        return tasks[sys.argv[1]](sys.argv[2:])
+    except subprocess.CalledProcessError as error:
+        return error.returncode or 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def run(arguments: list[str]) -> int:
+    install(RUNTIME)
+    command = [str(PYTHON), "manage.py", "serve", *arguments]
+    if os.name != "nt":
+        os.execv(PYTHON, command)  # the server itself gets Ctrl-C and SIGTERM
+    process = subprocess.Popen(command)
+    while True:  # the console sends Ctrl-C to both; the server ends by itself
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def check(arguments: list[str]) -> int:
+    install(DEV)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "NPU_PROXY_DATA_DIR": folder}
+        for title, command in CHECKS.items():
+            print(f"-- {title}", flush=True)
+            if subprocess.run([str(PYTHON), *command], env=environment).returncode:
+                print(f"-- {title}: failed", flush=True)
+                return 1
+    return 0
+
+
+CHECKS = {
+    "format": ["-m", "ruff", "format", "--check", "--quiet", "."],
+    "lint": ["-m", "ruff", "check", "--quiet", "."],
+    "types": ["-m", "mypy"],
+    "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
+    "django": ["manage.py", "check", "--fail-level", "WARNING"],
+    "documents": ["manage.py", "documents", "--check"],
+    "layers": ["-m", "pytest", "-q", "tests/test_layers.py"],
+}
+
+
+def test(arguments: list[str]) -> int:
+    install(DEV)
+    if check([]):
+        return 1
+    for old in ROOT.glob(".coverage*"):
+        old.unlink()
+    closing, code = tee([str(PYTHON), "-m", "coverage", "run", "-m", "pytest", *arguments])
+    subprocess.run([str(PYTHON), "-m", "coverage", "combine", "--quiet"], check=False)
+    whole = [] if arguments else ["--fail-under=90"]  # a part of the tests covers a part
+    covered = subprocess.run([str(PYTHON), "-m", "coverage", "report", *whole], check=False).returncode
+    print(closing)
+    return code or covered
+
+
+def tee(command: list[str]) -> tuple[str, int]:
+    """Run it, show what it prints, and return its last line."""
+    closing = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+            closing = line.decode(errors="replace").strip() or closing
+    return closing, process.returncode
+
+
+def bench(arguments: list[str]) -> int:
+    install(RUNTIME)
+    return subprocess.run([str(PYTHON), "manage.py", "bench", *arguments]).returncode
+
+
+def lock(arguments: list[str]) -> int:
+    """Write both requirements files from pyproject.toml, for every system and Python; needs `uv`."""
+    common = ["uv", "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11"]
+    common += [
+        "--generate-hashes",
+        "--no-emit-index-url",
+        "--no-header",
+        "--no-annotate",
+        "--quiet",
+        *arguments,
+    ]
+    subprocess.run([*common, "--output-file", RUNTIME], check=True)
+    subprocess.run([*common, "--group", "dev", "--constraint", RUNTIME, "--output-file", DEV], check=True)
+    return 0
+
+
+def install(requirements: str) -> None:
+    """The virtual environment with exactly these versions; does nothing when they are there already."""
+    stamp = VENV / f"{requirements}.sha256"
+    wanted = hashlib.sha256((ROOT / requirements).read_bytes()).hexdigest()
+    if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return
+    if (
+        not PYTHON.exists()
+        or subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True).returncode
+    ):
+        make_venv()
+    print(f"installing {requirements} into .venv", flush=True)
+    pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--require-hashes"]
+    if subprocess.run([*pip, "-r", requirements]).returncode:
+        sys.exit(f"npuproxy: {requirements} could not be installed; the lines above say why")
+    stamp.write_text(wanted)
+
+
+def make_venv() -> None:
+    shutil.rmtree(VENV, ignore_errors=True)
+    made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True)
+    if made.returncode:
+        shutil.rmtree(VENV, ignore_errors=True)
+        package = "python{}.{}-venv".format(*sys.version_info[:2])
+        sys.exit(
+            "npuproxy: this Python cannot make a virtual environment; "
+            f"on Debian and Ubuntu: apt install {package}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""What `manage.py` does before and around Django's commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from npuproxy import data_folder, env, flags
+
+_TOUCH_NOTHING = frozenset(
+    ("check", "makemigrations", "documents", "help", "version", "--help", "--version", "-h")
+)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run a command. What a user can mend is one line and an exit code other than 0."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "npuproxy.settings")
+    command = arguments[1] if len(arguments) > 1 else "help"
+    try:
+        if command == "serve":
+            env.OVERRIDES.update(flags.overrides(arguments[2:]))
+        from django.conf import settings
+        from django.core.management import execute_from_command_line
+
+        asks_only = command in _TOUCH_NOTHING or {"--help", "-h", "--version"} & set(arguments)
+        if not asks_only:
+            data_folder.prepare(settings.DATA_DIR, settings.SECRET_KEY, settings.BASE_DIR)
+        execute_from_command_line(list(arguments))
+    except (env.ConfigurationError, data_folder.FolderError) as error:
+        sys.exit(f"npuproxy: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

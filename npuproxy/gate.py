@@ -1,0 +1,217 @@
+"""The one gate: everything that arrives passes here first, and what it decides is decided.
+
+In this order, for HTTP and WebSocket alike: the path's shape, Host, Origin, the operation (resolved once,
+written into the scope, and everything behind routes by it), the key. server.py asks `judge` already when the
+headers of a request with a large body have arrived, so that a body nobody will read is not received.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple
+
+from compat_api import errors
+from compat_api.urls import Resolved, dialect_of, resolve
+from npuproxy import logs
+from npuproxy.origins import Hosts, Origins
+from npuproxy.peers import Header, Peers
+
+logger = logging.getLogger(__name__)
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+OPEN_PAGES = ("/healthz",)
+PAGES = ("/status", "/admin", "/static", *OPEN_PAGES)
+"""What Django serves beside compat_api's operations; urls.py has the views."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
+_STAINLESS = (
+    *("arch", "async", "custom-poll-interval", "helper-method", "lang", "os", "package-version"),
+    *("poll-helper", "retry-count", "runtime", "runtime-version", "timeout"),
+)
+_ALLOW_HEADERS = ",".join(
+    (
+        *("Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "OpenAI-Beta"),
+        *(f"x-stainless-{name}" for name in _STAINLESS),
+        *("x-api-key", "anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access"),
+    )
+).encode()
+_ALLOW_METHODS = b"GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
+_NO_KEY = (
+    "this server asks for an API key from other machines and from proxies, and has none to compare with yet; "
+    "ask from the machine itself, or have its network added to NPU_PROXY_TRUSTED_NETWORKS"
+)
+
+
+class Answer(NamedTuple):
+    """A whole response that the gate gives itself."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+class Passed(NamedTuple):
+    """The request goes on. `headers` are added to its response."""
+
+    resolved: Resolved
+    headers: list[Header]
+
+
+class Rules(NamedTuple):
+    """What the gate judges by."""
+
+    hosts: Hosts
+    origins: Origins
+    peers: Peers
+    guards_all: bool
+    """Bound to loopback, or NPU_PROXY_ALLOWED_HOSTS set: check Host for everyone, not only for who needs no
+    key.
+    """
+    version: str
+
+
+class Gate:
+    """ASGI application in front of all others."""
+
+    def __init__(self, rules: Rules, inference: Application, django: Application) -> None:
+        self._rules = rules
+        self._inference = inference
+        self._django = django
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        request_id = _request_id(scope["headers"])
+        logs.request_id.set(request_id)
+        method = scope.get("method", "GET")
+        verdict = self.judge(method, scope["path"], scope["headers"], scope["client"])
+        if scope["type"] == "websocket":  # judged like HTTP; no operation takes one yet
+            await send({"type": "websocket.close", "code": 4403 if isinstance(verdict, Answer) else 4404})
+            return
+        extra = [
+            (b"x-request-id", request_id.encode()),
+            (b"x-npu-proxy-version", self._rules.version.encode()),
+        ]
+        if isinstance(verdict, Answer):
+            logger.debug("%s %s -> %d", method, scope["path"], verdict.status)
+            await _send(send, Answer(verdict.status, verdict.headers + extra, verdict.body))
+            return
+        scope["npuproxy.resolved"] = verdict.resolved
+        scope["npuproxy.request_id"] = request_id
+        await self._pass_on(scope, receive, send, verdict, extra + verdict.headers)
+
+    async def _pass_on(
+        self, scope: Message, receive: Receive, send: Send, passed: Passed, extra: list[Header]
+    ) -> None:
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), *extra]
+            await send(message)
+
+        operation = passed.resolved.operation
+        application = self._inference if operation and operation.streaming else self._django
+        try:
+            await application(scope, receive, send_with_headers)
+        except Exception:
+            if started:  # server.py cuts the connection, so that half an answer never looks like a whole one
+                raise
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            whole = errors.render(dialect_of(scope["path"]), 500, "internal server error")
+            await _send(send_with_headers, Answer(*whole))
+
+    def judge(
+        self, method: str, path: str, headers: Iterable[Header], client: Iterable[Any] | None
+    ) -> Answer | Passed:
+        """The whole decision; reads nothing but its arguments."""
+        headers = list(headers)
+        host, origin = _single(headers, b"host"), _single(headers, b"origin")
+        peer = str(next(iter(client))) if client else ""
+        trusted = self._rules.peers.is_trusted(peer, headers)
+        if not self._is_host_good(host, trusted):
+            return _empty(403)
+        cross = self._cross_origin(origin, host)
+        if isinstance(cross, Answer):
+            return cross
+        if cross and method == "OPTIONS":
+            return _preflight(cross, headers)
+        passed = self._route(method, path, cross)
+        if isinstance(passed, Answer) or trusted or _is_open(passed, path):
+            return passed
+        status, error_headers, body = errors.render(dialect_of(path), 401, _NO_KEY, head=method == "HEAD")
+        return Answer(status, error_headers + cross, body)
+
+    def _is_host_good(self, host: str | None, trusted: bool) -> bool:
+        if not trusted and not self._rules.guards_all:
+            return True
+        return host is not None and self._rules.hosts.allows(host)
+
+    def _cross_origin(self, origin: str | None, host: str | None) -> list[Header] | Answer:
+        """The CORS headers of an allowed origin; none for a request of no other origin; 403 for the rest."""
+        if origin == "" or Origins.is_same(origin, host or ""):
+            return []
+        if origin is None or not self._rules.origins.allows(origin):
+            return _empty(403)
+        allowed = b"*" if self._rules.origins.everyone else origin.encode("latin-1")
+        return [(b"access-control-allow-origin", allowed), (b"vary", b"Origin")]
+
+    def _route(self, method: str, path: str, cross: list[Header]) -> Answer | Passed:
+        head = method == "HEAD"
+        if not path.startswith("/") or "//" in path or ";" in path or "\\" in path or not path.isprintable():
+            status, headers, body = errors.unrouted(dialect_of(path), head=head)
+            return Answer(status, headers + cross, body)
+        resolved = resolve(method, path)
+        if resolved.operation is not None:
+            return Passed(resolved, cross)
+        if not resolved.allowed and any(path == page or path.startswith(page + "/") for page in PAGES):
+            return Passed(resolved, cross)
+        status, headers, body = errors.unrouted(dialect_of(path), resolved.allowed, head=head)
+        return Answer(status, headers + cross, body)
+
+
+def _is_open(passed: Passed, path: str) -> bool:
+    operation = passed.resolved.operation
+    return operation.scope == "open" if operation else path in OPEN_PAGES
+
+
+def _single(headers: list[Header], name: bytes) -> str | None:
+    """The header's value, '' when it is absent, None when it is there more than once."""
+    values = [value for key, value in headers if key == name]
+    if len(values) > 1:
+        return None
+    return values[0].decode("latin-1") if values else ""
+
+
+def _request_id(headers: Iterable[Header]) -> str:
+    for name, value in headers:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value.decode("ascii")
+    return "req_" + secrets.token_hex(12)
+
+
+def _preflight(cross: list[Header], headers: list[Header]) -> Answer:
+    allowed = [
+        (b"access-control-allow-methods", _ALLOW_METHODS),
+        (b"access-control-allow-headers", _ALLOW_HEADERS),
+        (b"access-control-max-age", b"43200"),
+    ]
+    if (b"access-control-request-private-network", b"true") in headers:
+        allowed.append((b"access-control-allow-private-network", b"true"))
+    return Answer(204, cross + allowed, b"")
+
+
+def _empty(status: int) -> Answer:
+    return Answer(status, [(b"content-length", b"0")], b"")
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -1,0 +1,82 @@
+"""What lives as long as the server: engine, rows in memory, warm-up, the watch over the WSL switch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from itertools import product
+from typing import Any
+
+from inference import engine as engines
+from inference.engine import Engine
+from inference.errors import InferenceError
+from inference.types import LoadRequest, Placement
+from npuproxy import listening
+from registry import store
+
+logger = logging.getLogger(__name__)
+
+SWITCH_POLL_S = 10.0
+EMBEDDING = "embedding"
+"""In NPU_PROXY_WARMUP: the model of NPU_PROXY_EMBEDDING_MODEL."""
+
+
+class Lifecycle:
+    """`models` are loaded after the start, on each of `devices` or where the router wants them."""
+
+    def __init__(self, engine: Engine, models: tuple[str, ...], devices: tuple[str, ...], port: int) -> None:
+        self._engine = engine
+        self._models = models
+        self._devices = devices
+        self._port = port
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, adopt: Callable[[socket.socket], None]) -> None:
+        """Returns when requests may be answered. `adopt` takes a further listening socket."""
+        engines.install(self._engine)
+        await self._engine.start()
+        self._run(store.watch())
+        if self._models:
+            self._run(self._warm_up())
+        if sys.platform == "win32":
+            self._run(self._follow_switch(adopt))
+
+    async def drain(self, timeout_s: float) -> None:
+        await self._engine.drain(timeout_s)
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._engine.stop()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def _warm_up(self) -> None:
+        for name, device in product(self._models, self._devices or ("",)):
+            try:
+                spec = await store.find(name)
+                wish = LoadRequest(model=name, placement=Placement(device=device, strict=bool(device)))
+                loaded = await self._engine.load(spec, wish)
+                logger.info("warm-up: %s is loaded on %s", loaded.name, loaded.executed)
+            except InferenceError as error:
+                logger.error("warm-up: %s%s: %s", name, f" on {device}" if device else "", error)
+
+    async def _follow_switch(self, adopt: Callable[[socket.socket], None]) -> None:
+        """The WSL switch appears with the first WSL guest and has a new address after a reboot."""
+        known = listening.wsl_switch()
+        while True:
+            await asyncio.sleep(SWITCH_POLL_S)
+            found = listening.wsl_switch()
+            if found is None or found == known:
+                continue
+            known = found
+            try:
+                adopt(listening.listen(str(found.ip), self._port, socket.AF_INET))
+                logger.info("listening on the WSL switch too: %s", found.ip)
+            except listening.ListenError as error:
+                logger.error("%s", error)

@@ -1,0 +1,120 @@
+"""The sockets the server listens on: bound before anything else starts, so that a taken port is one clear
+line.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import sys
+
+import psutil
+
+from npuproxy.env import Network
+
+BACKLOG = 1024
+_WSL_SWITCH = "vEthernet (WSL"
+"""Windows names the switch 'vEthernet (WSL)' or 'vEthernet (WSL (Hyper-V firewall))'."""
+
+
+class ListenError(Exception):
+    """An address cannot be had; the message is one line with the way out."""
+
+
+def open_sockets(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets, non-blocking. `host` 'auto' is loopback and, on Windows, the WSL switch. Raises
+    ListenError.
+    """
+    if host != "auto":
+        return [listen(address, port, family) for family, address in _resolved(host)]
+    sockets = [listen("127.0.0.1", port, socket.AF_INET)]
+    port = sockets[0].getsockname()[1]
+    try:
+        if _has_ipv6_loopback():
+            sockets.append(listen("::1", port, socket.AF_INET6))
+        if switch := wsl_switch():
+            sockets.append(listen(str(switch.ip), port, socket.AF_INET))
+    except ListenError:
+        for opened in sockets:
+            opened.close()
+        raise
+    return sockets
+
+
+def _resolved(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        raise ListenError(f"NPU_PROXY_HOST: {host!r} is no address of this machine") from None
+    return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+
+def listen(address: str, port: int, family: socket.AddressFamily) -> socket.socket:
+    """One listening socket. Raises ListenError."""
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform == "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address == "::" else 1)
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ListenError(_why(address, port, error)) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _why(address: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} on {address} is taken by another program (another server of ours, perhaps); "
+            "stop that one, or choose another port with NPU_PROXY_PORT or --port"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"NPU_PROXY_HOST: {address!r} is no address of this machine"
+    return f"cannot listen on {address} port {port}: {error.strerror}"
+
+
+def _has_ipv6_loopback() -> bool:
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def wsl_switch() -> ipaddress.IPv4Interface | None:
+    """This machine's address on the switch to WSL2; None off Windows and where networking is mirrored."""
+    if sys.platform != "win32":
+        return None
+    for name, entries in psutil.net_if_addrs().items():
+        for entry in entries if name.startswith(_WSL_SWITCH) else ():
+            if entry.family == socket.AF_INET and entry.netmask:
+                return ipaddress.IPv4Interface(f"{entry.address}/{entry.netmask}")
+    return None
+
+
+def trusted_networks(configured: tuple[Network, ...]) -> tuple[Network, ...]:
+    """What NPU_PROXY_TRUSTED_NETWORKS says, or else the WSL switch's network."""
+    if configured:
+        return configured
+    switch = wsl_switch()
+    return (switch.network,) if switch else ()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` is reached by this machine (and its WSL guest) alone."""
+    if host in ("auto", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,310 @@
+"""Every setting, and every environment variable that the product reads: here and nowhere else.
+
+Each `env_*` call below is one row of docs/configuration.md (`manage.py documents --write`).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import platformdirs
+import psutil
+
+from inference.types import EngineConfig
+from npuproxy import data_folder, env, logs
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = re.findall(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[0]
+
+# --- Address and access -------------------------------------------------------------------------------------
+
+env.group("Address and access")
+HOST = env.env_text(
+    "NPU_PROXY_HOST",
+    "auto",
+    "`auto`: 127.0.0.1, ::1 and, on Windows, the address of the WSL switch. An address, `0.0.0.0` or `::` "
+    "binds there; peers that are neither loopback nor trusted then need a key",
+)
+PORT = env.env_int("NPU_PROXY_PORT", 11435, "0 takes any free port", most=65535)
+HOST_NAMES: tuple[str, ...] = env.env_list(
+    "NPU_PROXY_ALLOWED_HOSTS",
+    "further names that a Host header may carry; `*` accepts every name",
+    shown="localhost, private and own addresses, own name, *.localhost, *.local, *.internal",
+    each=str.lower,
+)
+
+
+def _origin(entry: str) -> str:
+    if entry != "*" and "://" not in entry:
+        raise ValueError("a list of origins such as https://chat.example.com or http://192.168.*")
+    return entry.lower().rstrip("/")
+
+
+ORIGINS: tuple[str, ...] = env.env_list(
+    "OLLAMA_ORIGINS",
+    "further origins of browser pages that may ask; `*` inside an entry stands for anything, alone for all",
+    shown="this machine's pages, browser extensions, app://, file://, tauri://, vscode-webview://, "
+    "vscode-file://",
+    each=_origin,
+)
+TRUSTED_NETWORKS: tuple[env.Network, ...] = env.env_list(
+    "NPU_PROXY_TRUSTED_NETWORKS",
+    "networks whose peers need no key, a Docker bridge say",
+    shown="the WSL switch on Windows, else none",
+    each=env.network,
+)
+TRUSTED_PROXIES: tuple[env.Network, ...] = env.env_list(
+    "NPU_PROXY_TRUSTED_PROXIES",
+    "peers whose Forwarded and X-Forwarded-For are believed; from any other loopback peer such a header "
+    "makes the request a remote one, which needs a key",
+    shown="none",
+    each=env.network,
+)
+MAX_BODY_BYTES = env.env_bytes(
+    "NPU_PROXY_MAX_BODY",
+    64 * 1024**2,
+    "largest request body; more is answered 413 as it arrives",
+    shown="64MB",
+)
+READ_TIMEOUT_S = env.env_seconds(
+    "NPU_PROXY_READ_TIMEOUT",
+    60,
+    "seconds a client may leave its answer unread before it is cut off; 0: for ever",
+)
+
+# --- Folders ------------------------------------------------------------------------------------------------
+
+env.group("Folders")
+DATA_DIR = env.env_path(
+    "NPU_PROXY_DATA_DIR",
+    None,
+    "database, secret, logs, models, caches",
+    shown="the user's data folder for npuproxy",
+) or platformdirs.user_data_path("npuproxy", appauthor=False)
+
+_EARLIER_MODELS = Path("~/.cache/npu-proxy/models").expanduser()
+MODEL_PATH = env.env_path(
+    "NPU_PROXY_MODEL_PATH",
+    None,
+    "where models are kept. `OLLAMA_MODELS` is not read: it holds another format",
+    shown="`~/.cache/npu-proxy/models` if there, else `models` in the data folder",
+    aliases=("NPU_PROXY_MODEL_DIR",),
+) or (_EARLIER_MODELS if _EARLIER_MODELS.is_dir() else DATA_DIR / "models")
+
+
+def _database(url: str) -> str:
+    if not url.startswith("sqlite:///"):
+        raise ValueError("sqlite:///<path>; other databases are not supported yet")
+    return str(Path(url.removeprefix("sqlite:///")).expanduser().absolute())
+
+
+_DATABASE = env.env_value(
+    "DATABASE_URL",
+    _database,
+    str(DATA_DIR / "npuproxy.sqlite3"),
+    "SQLite in the data folder",
+    "`sqlite:///<absolute path>`",
+)
+
+# --- Devices ------------------------------------------------------------------------------------------------
+
+env.group("Devices")
+_DEVICE = env.env_device(
+    "NPU_PROXY_DEVICE",
+    "NPU",
+    "preferred device: NPU, GPU, GPU.1, CPU, or AUTO",
+    also="AUTO",
+    aliases=("NPU_PROXY_PREFERRED_DEVICE",),
+)
+_FALLBACK_DEVICE = env.env_device(
+    "NPU_PROXY_FALLBACK_DEVICE", "", "the second device of the chain", shown="chain NPU → GPU → CPU"
+)
+_NPU_EMULATION = env.env_bool(
+    "NPU_PROXY_NPU_EMULATION", False, "run the NPU's static pipeline on the CPU, labelled as emulated"
+)
+_MAX_PROMPT_LEN = env.env_int(
+    "NPU_PROXY_MAX_PROMPT_LEN", 4096, "prompt tokens compiled for on the NPU", least=64, most=131072
+)
+_TOKEN_LIMIT = env.env_int(
+    "NPU_PROXY_TOKEN_LIMIT", 1800, "prompts with more tokens than this leave the NPU", least=1
+)
+_EMBEDDING_DEVICE = env.env_device(
+    "NPU_PROXY_EMBEDDING_DEVICE", "auto", "where embeddings run; a device pins them", also="auto"
+)
+
+# --- Requests -----------------------------------------------------------------------------------------------
+
+env.group("Requests")
+_INFERENCE_TIMEOUT_S = env.env_seconds(
+    "NPU_PROXY_INFERENCE_TIMEOUT",
+    180,
+    "seconds without progress (a prefill step or a token; loading excluded) before a request is given up; "
+    "0: never. A long answer is no fault",
+)
+_QUEUE_TIMEOUT_S = env.env_seconds(
+    "NPU_PROXY_QUEUE_TIMEOUT",
+    0,
+    "longest wait for a slot in seconds, then 503 with Retry-After; 0: bounded by the queue's length alone",
+    aliases=("NPU_PROXY_DEVICE_QUEUE_TIMEOUT",),
+)
+_MAX_QUEUE = env.env_int("OLLAMA_MAX_QUEUE", 512, "requests that may wait for a device", most=100_000)
+_CONTEXT_LENGTH = env.env_int(
+    "OLLAMA_CONTEXT_LENGTH",
+    0,
+    "context where a request names none; `num_ctx` lowers it for one request and never reloads a model",
+    shown="the model's, bounded by memory",
+)
+_OVERFLOW = env.env_choice(
+    "NPU_PROXY_OVERFLOW",
+    ("error", "truncate"),
+    "error",
+    "what happens to a chat that fits on no device. `truncate`: it loses its oldest messages, and header "
+    "and log say so",
+)
+
+# --- Models in memory ---------------------------------------------------------------------------------------
+
+env.group("Models in memory")
+_KEEP_ALIVE_S = env.env_seconds(
+    "OLLAMA_KEEP_ALIVE",
+    300,
+    "how long a model stays loaded after use; negative: for ever",
+    shown="5m",
+    forever=True,
+)
+_MEMORY_BUDGET = env.env_bytes(
+    "NPU_PROXY_MEMORY_BUDGET",
+    0,
+    "what all workers may take together, KV caches included: a size or a share of RAM",
+    shown="60%",
+    total=lambda: int(psutil.virtual_memory().total),
+)
+WARMUP: tuple[str, ...] = env.env_list("NPU_PROXY_WARMUP", "models to load at the start", shown="none")
+WARMUP_DEVICES: tuple[str, ...] = env.env_list(
+    "NPU_PROXY_WARMUP_DEVICES", "devices to load them on", shown="as routed", each=env.device
+)
+EMBEDDING_MODEL = env.env_text(
+    "NPU_PROXY_EMBEDDING_MODEL",
+    "all-minilm",
+    "the model that the word `embedding` in `NPU_PROXY_WARMUP` stands for",
+)
+
+# --- Process and log ----------------------------------------------------------------------------------------
+
+env.group("Process and log")
+LOG_LEVEL = env.env_choice(
+    "NPU_PROXY_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "what is logged"
+)
+LOG_FILE = env.env_path("NPU_PROXY_LOG_FILE", None, "log to this file as well", shown="–")
+EVENT_LOOP = env.env_choice(
+    "NPU_PROXY_EVENT_LOOP",
+    ("auto", "selector"),
+    "auto",
+    "`auto`: uvloop where there is one; `selector`: the plain loop, and workers on loopback ports, as on "
+    "Windows",
+)
+REAL_INFERENCE = env.env_switch(
+    "NPU_PROXY_REAL_INFERENCE", "1 is accepted in silence, 0 gives a warning: nothing here is ever invented"
+)
+
+ENGINE = EngineConfig(
+    device=_DEVICE,
+    fallback_device=_FALLBACK_DEVICE,
+    npu_emulation=_NPU_EMULATION,
+    max_prompt_len=_MAX_PROMPT_LEN,
+    token_limit=_TOKEN_LIMIT,
+    inference_timeout_s=_INFERENCE_TIMEOUT_S,
+    queue_timeout_s=_QUEUE_TIMEOUT_S,
+    max_queue=_MAX_QUEUE,
+    keep_alive_s=_KEEP_ALIVE_S,
+    context_length=_CONTEXT_LENGTH,
+    overflow="truncate" if _OVERFLOW == "truncate" else "error",
+    memory_budget_bytes=_MEMORY_BUDGET,
+    embedding_device=_EMBEDDING_DEVICE,
+    cache_dir=DATA_DIR / data_folder.CACHE,
+    log_dir=DATA_DIR / data_folder.LOGS,
+    loopback_channel=EVENT_LOOP == "selector",
+)
+
+# --- Django -------------------------------------------------------------------------------------------------
+
+SECRET_KEY = data_folder.secret_key(DATA_DIR)
+DEBUG = False
+ALLOWED_HOSTS = ["*"]  # the gate checks Host before Django sees a request
+INSTALLED_APPS = [
+    # No "daphne" here: it would install Twisted's reactor at import, before server.py has made its loop.
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "inference",
+    "registry",
+    "compat_api",
+    "npuproxy",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "npuproxy.urls"
+ASGI_APPLICATION = "npuproxy.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": _DATABASE,
+        # IMMEDIATE: a deferred transaction that reads, then writes, fails at once when another one wrote.
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 5,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+SESSION_COOKIE_NAME = "npuproxy_session"  # cookies are shared by all ports of a host
+CSRF_COOKIE_NAME = "npuproxy_csrf"
+SESSION_COOKIE_SAMESITE = "Strict"
+CSRF_COOKIE_SAMESITE = "Strict"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # server.py bounds bodies while they arrive
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],  # the gate has decided
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+}
+LOGGING = logs.configuration(LOG_LEVEL, LOG_FILE)

@@ -1,0 +1,63 @@
+"""`manage.py serve`, step by step: sockets, lock, tables, loop, server, banner."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+from django.conf import settings
+
+from inference.engine import Engine
+from npuproxy import banner, data_folder, event_loop, first_start, listening
+from npuproxy.env import ConfigurationError
+from npuproxy.lifecycle import EMBEDDING, Lifecycle
+
+logger = logging.getLogger(__name__)
+
+
+def serve(began: float) -> None:
+    """Run the server until it is told to stop; `began` is when the process did, by `time.monotonic`.
+
+    Raises ListenError, FolderError or ConfigurationError, each one line, before anything else has started.
+    """
+    _check_log_file()
+    if settings.REAL_INFERENCE is False:
+        logger.warning("NPU_PROXY_REAL_INFERENCE=0 is ignored: nothing is invented here, models really run")
+    sockets = listening.open_sockets(settings.HOST, settings.PORT)
+    with data_folder.locked(settings.DATA_DIR):
+        password = first_start.prepare_database()
+        port: int = sockets[0].getsockname()[1]
+        url = banner.url(settings.HOST, port)
+
+        def ready() -> None:
+            data_folder.write_address(settings.DATA_DIR, url)
+            print(banner.text(settings.VERSION, url, time.monotonic() - began, password), flush=True)
+
+        loop = event_loop.install(settings.EVENT_LOOP)
+        from npuproxy import asgi  # below here Twisted's reactor is the one just installed
+        from npuproxy.channel import Limits
+        from npuproxy.server import Server
+
+        models = tuple(settings.EMBEDDING_MODEL if name == EMBEDDING else name for name in settings.WARMUP)
+        lifecycle = Lifecycle(Engine(settings.ENGINE), models, settings.WARMUP_DEVICES, port)
+        server = Server(
+            asgi.build(), Limits(settings.MAX_BODY_BYTES, settings.READ_TIMEOUT_S), lifecycle, ready
+        )
+        try:
+            server.run(
+                sockets, loop, plain_signals=settings.EVENT_LOOP == "selector" or sys.platform == "win32"
+            )
+        finally:
+            data_folder.remove_address(settings.DATA_DIR)
+
+
+def _check_log_file() -> None:
+    if settings.LOG_FILE is None:
+        return
+    try:
+        settings.LOG_FILE.open("a").close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"NPU_PROXY_LOG_FILE: {settings.LOG_FILE} cannot be written ({error.strerror})"
+        ) from None

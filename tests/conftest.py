@@ -1,0 +1,183 @@
+"""The real server as a child process, for every test that speaks to one.
+
+    server          one for the session on the default event loop; with the marker `loop`, on both in turn
+    serve(**env)    a server of the test's own, with these variables; ended with the test
+
+Both check at their end that no process is left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_S = 60.0
+STOP_S = 25.0
+LOOPS = ("auto", "selector")
+
+
+@dataclass
+class RunningServer:
+    """`manage.py serve` in a process of its own; `url` and `port` are known once it is ready."""
+
+    process: subprocess.Popen[bytes]
+    data_dir: Path
+    log_path: Path
+    url: str = ""
+    port: int = 0
+
+    def log(self) -> str:
+        """All it has printed so far."""
+        return self.log_path.read_text("utf-8", errors="replace")
+
+    def wait_until_ready(self, timeout_s: float = READY_S) -> RunningServer:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                pytest.fail(f"the server ended with {self.process.returncode}:\n{self.log()}")
+            address = self.address()
+            if address and address["pid"] == self.process.pid:
+                self.url = str(address["url"])
+                self.port = int(self.url.rpartition(":")[2])
+                return self
+            time.sleep(0.02)
+        pytest.fail(f"the server was not ready after {timeout_s} s:\n{self.log()}")
+
+    def address(self) -> dict[str, object] | None:
+        try:
+            found: dict[str, object] = json.loads((self.data_dir / "server.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found
+
+    def descendants(self) -> list[psutil.Process]:
+        """Every process it has started, and theirs."""
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def request_stop(self) -> None:
+        """What Ctrl-C does, or a service manager."""
+        if sys.platform == "win32":
+            self.process.send_signal(signal.CTRL_BREAK_EVENT)
+        else:
+            self.process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> int:
+        """Stop it as a user would and check that nothing is left. Returns the exit code."""
+        family = self.descendants()
+        if self.process.poll() is None:
+            self.request_stop()
+        try:
+            return self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            pytest.fail(f"the server did not stop within {STOP_S} s:\n{self.log()[-4000:]}")
+        finally:
+            check_all_gone(family, self.log)
+
+
+def check_all_gone(
+    family: Sequence[psutil.Process], log: Callable[[], str] = str, within_s: float = 5.0
+) -> None:
+    """Fails, and ends them, when processes of a dead server live on."""
+    _, alive = psutil.wait_procs(family, timeout=within_s)
+    for process in alive:
+        process.kill()
+    assert not alive, f"processes left behind: {alive}\n{log()[-4000:]}"
+
+
+def environment(home: Path, **variables: str) -> dict[str, str]:
+    """The environment of a user who has set nothing but `variables`."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("NPU_PROXY_", "OLLAMA_", "DJANGO_", "DATABASE_URL"))
+    }
+    return {**kept, "HOME": str(home), "USERPROFILE": str(home), "PYTHONUTF8": "1", **variables}
+
+
+def start_server(folder: Path, arguments: Sequence[str] = (), **variables: str) -> RunningServer:
+    """Start it with its own data folder, on any free port; does not wait. `variables` go before both."""
+    home = folder / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    data_dir = Path(variables.get("NPU_PROXY_DATA_DIR") or folder / "data")
+    settings = {"NPU_PROXY_DATA_DIR": str(data_dir), "NPU_PROXY_PORT": "0", **variables}
+    log_path = folder / "server.log"
+    flags = subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve", *arguments],
+            cwd=ROOT,
+            env=environment(home, **settings),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            creationflags=flags,
+        )
+    return RunningServer(process, data_dir, log_path)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "event_loop" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("loop") is not None
+        metafunc.parametrize("event_loop", LOOPS if both else LOOPS[:1], scope="session")
+
+
+@pytest.fixture(scope="session")
+def event_loop(request: pytest.FixtureRequest) -> str:
+    """'auto' or 'selector': how NPU_PROXY_EVENT_LOOP is set for the servers of this test."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def server(event_loop: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A ready server that the tests share: leave it as it was found."""
+    folder = tmp_path_factory.mktemp(f"server-{event_loop}")
+    running = start_server(folder, NPU_PROXY_EVENT_LOOP=event_loop)
+    try:
+        yield running.wait_until_ready()
+    finally:
+        running.stop()
+
+
+Serve = Callable[..., RunningServer]
+
+
+@pytest.fixture
+def serve(event_loop: str, tmp_path: Path) -> Iterator[Serve]:
+    """serve(arguments=(), ready=True, **variables): a server of the test's own, as many as it calls for."""
+    started: list[RunningServer] = []
+
+    def start(arguments: Sequence[str] = (), ready: bool = True, **variables: str) -> RunningServer:
+        folder = tmp_path / f"server{len(started)}"
+        running = start_server(folder, arguments, **{"NPU_PROXY_EVENT_LOOP": event_loop, **variables})
+        started.append(running)
+        return running.wait_until_ready() if ready else running
+
+    try:
+        yield start
+    finally:
+        for running in started:
+            running.stop()
+
+
+def get(url: str, timeout_s: float = 10.0) -> bytes:
+    """The body of a GET that succeeds."""
+    with urllib.request.urlopen(url, timeout=timeout_s) as response:
+        body: bytes = response.read()
+    return body
