@@ -23,20 +23,20 @@ _threads = TemplateThreads()
 
 
 class ChatTemplate:
-    """One model's template. `capabilities` is the subset of tools and thinking that its text shows it to have."""
+    """One model's template. `source` is its text, `capabilities` what of tools and thinking it was found to do."""
 
     def __init__(self, spec: ModelSpec, sources: dict[str, str], added: tuple[AddedToken, ...]) -> None:
         self._model = spec.name
         self._system = spec.system
         self._tokens = _special_tokens(spec)
-        source = sources["default"]
+        self.source = sources["default"]
         special = [token.content for token in added if token.special]
         structure = [token.content for token in added if any(token.content in text for text in sources.values())]
         self._special = ControlStrings(special)
         self._control = ControlStrings([*special, *structure])
         environment = TemplateSandbox()
         self._templates = {name: self._compiled(environment, text) for name, text in sources.items()}
-        self.capabilities = self._found(source)
+        self.capabilities = self._found(self.source)
 
     @classmethod
     def open(cls, spec: ModelSpec) -> ChatTemplate:

@@ -17,8 +17,9 @@ from xml.etree import ElementTree
 
 from msgspec import Struct
 
-from inference.errors import ModelDamaged
-from inference.types import Kind, Pooling
+from inference.chat_template import ChatTemplate
+from inference.errors import BadRequest, ModelDamaged
+from inference.types import Kind, ModelSpec, Pooling
 from registry import weights
 
 READER_VERSION: Final = 1
@@ -89,8 +90,9 @@ def read(folder: Path) -> Folder:
     files = {name: (_size(folder, name), sha256) for name, sha256 in sorted(listed.items())}
     config = _json(folder, "config.json")
     text_config = config.get("text_config") or config
-    template = _chat_template(folder)
     kind = _kind(folder, config)
+    template = _template(folder) if kind == "chat" else None
+    can = {"completion", *template.capabilities} if template else {"embedding"}
     ir = _weights(folder)
     heads = int(text_config.get("num_attention_heads") or 0)
     width = int(text_config.get("hidden_size") or 0)
@@ -112,10 +114,10 @@ def read(folder: Path) -> Folder:
         head_count_kv=int(text_config.get("num_key_value_heads") or heads),
         head_length=int(text_config.get("head_dim") or (width // heads if heads else 0)),
         tokenizer=_tokenizer(folder, text_config),
-        capabilities=_capabilities(kind, template),
+        capabilities=[capability for capability in CAPABILITIES if capability in can],
         pooling=pooling,
         normalize=normalize,
-        chat_template=template,
+        chat_template=template.source if template else "",
         licence=_licence(folder),
     )
 
@@ -168,31 +170,12 @@ def _context_length(folder: Path, config: Mapping[str, Any]) -> int:
     return positions
 
 
-def _capabilities(kind: Kind, template: str) -> list[str]:
-    found = {"embedding"} if kind == "embedding" else {"completion", *_abilities(template)}
-    return [capability for capability in CAPABILITIES if capability in found]
-
-
-def _abilities(template: str) -> set[str]:
-    found = set()
-    if re.search(r"\btools\b", template):
-        found.add("tools")
-    if "enable_thinking" in template or "<think>" in template:
-        found.add("thinking")
-    return found
-
-
-def _chat_template(folder: Path) -> str:
-    """chat_template.jinja, else the one in tokenizer_config.json, else ''."""
-    if (folder / "chat_template.jinja").exists():
-        return _text(folder, "chat_template.jinja")
-    if not (folder / "tokenizer_config.json").exists():
-        return ""
-    template = _json(folder, "tokenizer_config.json").get("chat_template") or ""
-    if isinstance(template, list):
-        named = {entry.get("name"): entry.get("template") for entry in template}
-        template = named.get("default") or ""
-    return str(template)
+def _template(folder: Path) -> ChatTemplate:
+    """Compiled and tried, as the engine will use it."""
+    try:
+        return ChatTemplate.open(ModelSpec(name=folder.name, digest="", path=folder, kind="chat"))
+    except BadRequest as error:
+        raise ModelDamaged(folder.name, "chat_template.jinja", f"cannot be used: {error}") from error
 
 
 def _tokenizer(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ IR = """<?xml version="1.0"?>
 <layer id="6" name="Constant_6" type="Const"><data element_type="f32" shape="1, 1"/></layer>
 <layer id="7" name="Constant_7" type="Const"><data element_type="f32" shape=""/></layer>
 </layers></net>"""
+TOKENIZER = {"model": {"type": "BPE"}, "added_tokens": []}
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -54,6 +55,7 @@ def model_folder(path: Path, config: dict[str, Any], **more: object) -> Path:
     """A folder with that config.json, a small IR, more files by name (`/` is `__`), and its SHA256SUMS."""
     files: dict[str, object] = {
         "config.json": config,
+        "tokenizer.json": TOKENIZER,
         "openvino_model.xml": IR,
         "openvino_model.bin": "w" * 64,
     }
@@ -69,7 +71,7 @@ def model_folder(path: Path, config: dict[str, Any], **more: object) -> Path:
 
 
 def test_a_chat_model_s_sizes_come_from_its_config_and_its_weights(tmp_path: Path) -> None:
-    found = folder.read(model_folder(tmp_path, LLAMA, **{"tokenizer.json": {"model": {"type": "BPE"}}}))
+    found = folder.read(model_folder(tmp_path, LLAMA))
     assert (found.kind, found.architecture, found.family) == ("chat", "LlamaForCausalLM", "llama")
     assert (found.context_length, found.embedding_length) == (131072, 2048)
     assert (found.block_count, found.head_count, found.head_count_kv, found.head_length) == (16, 32, 8, 64)
@@ -89,34 +91,43 @@ def test_the_size_is_that_of_all_listed_files_and_the_digest_is_over_their_sorte
     lines = sorted((tmp_path / "SHA256SUMS").read_text().splitlines(keepends=True))
     assert found.digest == hashlib.sha256("".join(lines).encode()).hexdigest()
     assert found.size_bytes == sum((tmp_path / name).stat().st_size for name in found.files)
-    assert set(found.files) == {"config.json", "openvino_model.xml", "openvino_model.bin"}
+    assert set(found.files) == {
+        "config.json",
+        "tokenizer.json",
+        "openvino_model.xml",
+        "openvino_model.bin",
+    }
     (tmp_path / "SHA256SUMS").write_text("".join(reversed(lines)))
     assert folder.read(tmp_path).digest == found.digest
 
 
 CAPABILITIES = [
-    ("{{ messages }}", ["completion"]),
-    ("{% if tools %}{{ tools }}{% endif %}", ["completion", "tools"]),
-    ("{% if enable_thinking %}x{% endif %}", ["completion", "thinking"]),
-    ("{% if tools %}x{% endif %}{% if enable_thinking %}y{% endif %}", ["completion", "tools", "thinking"]),
+    ("{{ messages[0].content }}", ["completion"]),
+    ("{% for tool in tools or [] %}{{ tool.function.name }}{% endfor %}", ["completion", "tools"]),
+    ("{% if enable_thinking %}<think>{% endif %}", ["completion", "thinking"]),
+    ("{% if tools %}{{ tools }}{% endif %}{% if enable_thinking %}<think>{% endif %}", None),
     ("{# tools #}{{ mytools }}", ["completion"]),
-    ("", ["completion"]),
+    ("{% if false %}{{ tools }}<think>{% endif %}", ["completion"]),
 ]
 
 
 @pytest.mark.parametrize(("template", "expected"), CAPABILITIES)
-def test_a_chat_model_can_do_what_its_template_can(
-    tmp_path: Path, template: str, expected: list[str]
+def test_a_chat_model_can_do_what_its_template_does_when_tried(
+    tmp_path: Path, template: str, expected: list[str] | None
 ) -> None:
     found = folder.read(model_folder(tmp_path, LLAMA, **{"chat_template.jinja": template}))
-    assert (found.capabilities, found.chat_template) == (expected, template)
+    assert found.capabilities == (expected or ["completion", "tools", "thinking"])
+    assert found.chat_template == template
+
+
+def test_a_template_that_does_not_compile_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelDamaged, match=r"chat_template\.jinja cannot be used: .*Unexpected end"):
+        folder.read(model_folder(tmp_path, LLAMA, **{"chat_template.jinja": "{% if tools %}"}))
 
 
 TOKENIZER_CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"chat_template": "{{ a }}"}, "{{ a }}"),
     ({"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]}, "d"),
-    ({"chat_template": None}, ""),
-    ({}, ""),
 ]
 
 
@@ -200,7 +211,9 @@ def test_a_broken_folder_is_refused_by_the_name_of_its_file(
     assert str(tmp_path) not in str(damage.value)
 
 
-@pytest.mark.parametrize("file", ["config.json", "openvino_model.xml", "openvino_model.bin", "SHA256SUMS"])
+@pytest.mark.parametrize(
+    "file", ["config.json", "tokenizer.json", "openvino_model.xml", "openvino_model.bin", "SHA256SUMS"]
+)
 def test_a_missing_file_is_named(tmp_path: Path, file: str) -> None:
     (model_folder(tmp_path, LLAMA) / file).unlink()
     with pytest.raises(ModelDamaged, match=f"{file} is missing") as damage:
