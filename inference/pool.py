@@ -67,10 +67,12 @@ class Lease:
         self.worker = worker
         self._pool: Pool | None = pool
 
-    def release(self, keep_alive_s: float | None = None) -> None:
-        """None: the server's default; 0: unload now; FOREVER: keep."""
+    def release(self, keep_alive_s: float | None = None, *, answered: bool = False) -> None:
+        """None: the server's default; 0: unload now; FOREVER: keep. `answered`: the worker did what was asked."""
         if self._pool is not None:
             pool, self._pool = self._pool, None
+            if answered:
+                pool._breaker((self.held.spec.digest, self.held.device)).answered()
             pool._released(self.held, keep_alive_s)
 
 
@@ -125,9 +127,7 @@ class Pool:
         held = self._held.get(key)
         if held is not None and held.is_ready:
             return 0.0
-        whole = self._load_times.get(key)
-        if whole is None:
-            whole = 0.5 if self._emulated(device) and device in self._load_times else self._assumed_load_s(spec, device)
+        whole = self._load_times.get(key) or self._assumed_load_s(spec, device)
         return max(0.01, whole - (time.monotonic() - held.began)) if held is not None else whole
 
     def _assumed_load_s(self, spec: ModelSpec, device: str) -> float:
@@ -266,7 +266,6 @@ class Pool:
         held.users -= users
         held.last_used = time.monotonic()
         held.keep_alive_s = self._config.keep_alive_s if keep_alive_s is None else keep_alive_s
-        self._breaker_ok(held)
         self._stop_timer(held)
         if held.keep_alive_s == FOREVER:
             held.expires_at = None
@@ -290,10 +289,6 @@ class Pool:
 
     def _breaker(self, key: Key) -> Breaker:
         return self._breakers.setdefault(key, Breaker())
-
-    def _breaker_ok(self, held: Held) -> None:
-        if held.worker is not None and held.worker.alive():
-            self._breaker((held.spec.digest, held.device)).answered()
 
     def _died(self, held: Held) -> None:
         key = (held.spec.digest, held.device)

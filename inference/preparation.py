@@ -5,6 +5,7 @@ Everything here happens before a device is chosen, so that the choice can rest o
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from msgspec import structs
@@ -12,8 +13,14 @@ from msgspec import structs
 from inference.backend import ChatJob, EmbedJob
 from inference.errors import CapabilityMissing, ContextLengthExceeded
 from inference.texts import Text
-from inference.tokenizer import TextCodec
-from inference.types import DEFAULT_SAMPLING, ChatRequest, EmbedRequest, Message, ModelSpec
+from inference.tokenizer import INLINE_CHARS, TextCodec
+from inference.types import (
+    DEFAULT_SAMPLING,
+    ChatRequest,
+    EmbedRequest,
+    Message,
+    ModelSpec,
+)
 
 
 def check_capabilities(spec: ModelSpec, request: ChatRequest) -> None:
@@ -58,7 +65,7 @@ async def chat_job(
     return ChatJob(
         spec=spec, request=request, prompt_ids=ids,
         sampling=request.sampling.over(spec.parameters).over(DEFAULT_SAMPLING), think=think,
-        starts_in_thinking=think and text.template.starts_in_thinking(prompt), grammar=None, began=began,
+        starts_in_thinking=think and prompt.opens_thinking, grammar=None, began=began,
         truncated_messages=dropped,
     )  # fmt: skip
 
@@ -78,9 +85,16 @@ def _without_oldest(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return messages[:first] + messages[end:]
 
 
+async def _count(codec: TextCodec, texts: tuple[str, ...]) -> list[int]:
+    """Tokens of each text, in a thread when they are long together."""
+    if sum(map(len, texts)) <= INLINE_CHARS:
+        return [codec.count(text) for text in texts]
+    return await asyncio.to_thread(lambda: [codec.count(text) for text in texts])
+
+
 async def embed_job(spec: ModelSpec, request: EmbedRequest, codec: TextCodec, began: float) -> EmbedJob:
     """Raises ContextLengthExceeded for a text that is too long when the request forbids to cut it."""
-    counts = await codec.count_each_async(request.texts)
+    counts = await _count(codec, request.texts)
     limit = spec.context_length
     too_long = [count for count in counts if count > limit]
     if too_long and not request.truncate:

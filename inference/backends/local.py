@@ -123,9 +123,9 @@ class LocalBackend:
         return lease, slot
 
     def _submit(self, job: ChatJob, lease: Lease, slot: Slot, eos_ids: frozenset[int]) -> Run:
-        def end() -> None:
+        def end(answered: bool = False) -> None:
             slot.release()
-            lease.release(job.request.keep_alive_s)
+            lease.release(job.request.keep_alive_s, answered=answered)
 
         room = lease.held.plan.limit_tokens
         if job.request.num_ctx:
@@ -139,7 +139,7 @@ class LocalBackend:
         except BaseException:
             end()
             raise
-        run.on_end(end)
+        run.on_end(lambda: end(answered=run.error is None))
         return run
 
     def _executed(self, lease: Lease) -> str:
@@ -151,15 +151,17 @@ class LocalBackend:
         began = time.perf_counter()
         lease, slot = await self._admit(job.spec, job.request.placement, job.began)
         load_s = time.perf_counter() - began - slot.waited_s
+        answered = False
         try:
             vectors = await lease.worker.embed(job.texts) if job.texts else ()
+            answered = True
             start = Start(
                 route=structs.replace(route, executed=self._executed(lease)), model_digest=job.spec.digest,
                 prompt_tokens=job.prompt_tokens, queue_s=slot.waited_s, load_s=load_s,
             )  # fmt: skip
         finally:
             slot.release()
-            lease.release(job.request.keep_alive_s)
+            lease.release(job.request.keep_alive_s, answered=answered)
         return Embeddings(
             vectors=vectors, prompt_tokens=job.prompt_tokens, start=start,
             total_s=time.perf_counter() - job.began, truncated_texts=job.truncated_texts,
