@@ -12,8 +12,6 @@ from typing import Any
 
 import orjson
 from django.http import HttpResponse, HttpResponseBase
-from inference import engine
-from registry import store
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
@@ -26,6 +24,8 @@ from compat_api.ollama import catalogue as ollama
 from compat_api.openai import catalogue as openai
 from compat_api.request_log import RequestLog
 from compat_api.urls import Operation
+from inference import engine
+from registry import store
 
 logger = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from channels.consumer import AsyncConsumer
-from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 from msgspec import structs
-from registry import store
 
 from compat_api import errors, headers
 from compat_api.request_log import RequestLog
 from compat_api.urls import Operation
+from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
+from registry import store
 
 logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 import orjson
+
 from inference.errors import BadRequest
 
 T = TypeVar("T")
@@ -90,7 +91,8 @@ def _syntax_fault(message: str, body: bytes) -> str:
     if match is None:
         return "unexpected EOF"
     where = _GO_FAULTS.get(match["fault"], "looking for beginning of value")
-    character = body[int(match["at"]) :].decode("utf-8", "replace")[:1]
+    at = int(match["at"]) - (match["fault"] == "trailing characters")  # msgspec counts past that one
+    character = body[at:].decode("utf-8", "replace")[:1]
     shown = character if character.isprintable() else quoted(character)[1:-1]
     return f"invalid character '{shown}' {where}"
 

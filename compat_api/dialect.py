@@ -6,8 +6,9 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, LoadRequest
 from msgspec import Struct
+
+from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, LoadRequest
 
 NDJSON = b"application/x-ndjson"
 SSE = b"text/event-stream"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from inference import engine
-from inference.errors import CapabilityMissing
-from inference.types import EmbedRequest, LoadRequest, ModelSpec
-
 from compat_api import headers, ollama, openai
 from compat_api.consumer import InferenceConsumer
 from compat_api.dialect import EmbeddingDialect
+from inference import engine
+from inference.errors import CapabilityMissing
+from inference.types import EmbedRequest, LoadRequest, ModelSpec
 
 DIALECTS: dict[str, EmbeddingDialect] = {
     "embed": ollama.EMBED,

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import orjson
 from django.core.exceptions import RequestDataTooBig
-from inference import errors as inference_errors
-from registry import names
 
 from compat_api.urls import Operation
+from inference import errors as inference_errors
+from registry import names
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from inference import engine
-from inference.errors import CapabilityMissing, WorkerDied
-from inference.types import ChatRequest, Event, Finish, ModelSpec, Start
-
 from compat_api import headers, ollama, openai
 from compat_api.consumer import InferenceConsumer
 from compat_api.dialect import JSON_UTF8, Dialect, Encoder, Preload
 from compat_api.errors import Failure
+from inference import engine
+from inference.errors import CapabilityMissing, WorkerDied
+from inference.types import ChatRequest, Event, Finish, ModelSpec, Start
 
 Batches = AsyncGenerator[list[Event], None]
 

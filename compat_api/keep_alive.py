@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
+from compat_api.decoding import quoted
 from inference.errors import BadRequest
 from inference.types import FOREVER
-
-from compat_api.decoding import quoted
 
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TERM = re.compile(r"(\d+\.?\d*|\.\d+)([^\d.]*)", re.ASCII)

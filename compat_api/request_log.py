@@ -1,4 +1,4 @@
-"""The one log line of a request; for inference its record in the engine too. Never text of prompt or answer."""
+"""The one log line of a request; for inference its record in the engine too. No text of prompt or answer."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import logging
 import re
 import time
 
+from compat_api.urls import Operation
 from inference import engine
 from inference.types import Finish, RequestRecord, Start
-
-from compat_api.urls import Operation
 
 logger = logging.getLogger("npuproxy.request")
 

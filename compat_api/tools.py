@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import Struct, structs
+
 from inference.errors import BadRequest
 from inference.types import Message, Tool
-from msgspec import Struct, structs
 
 
 class WireFunction(Struct):

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from inference.types import LoadedModel, Snapshot
 from msgspec import Struct
-from registry.store import ModelInfo
 
 from compat_api.decoding import BodyDecoder
 from compat_api.ollama.requests import EMPTY_BODY
 from compat_api.refusals import require_model
 from compat_api.timestamps import rfc3339
+from inference.types import LoadedModel, Snapshot
+from registry.store import ModelInfo
 
 VERSION = "0.20.0"
 """The Ollama whose API this is: clients refuse old ones (VS Code below 0.6.4, Codex below 0.13.4)."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from inference.errors import BadRequest
-from inference.types import Sampling
 from msgspec import Struct
-from registry import parameters
 
 from compat_api.headers import device_name
+from compat_api.sampling import bounded
+from inference.errors import BadRequest
+from inference.types import Sampling
+from registry import parameters
 
 _KINDS = {
     "num_predict": "integer",
@@ -52,7 +53,7 @@ def read_options(options: dict[str, Any] | None) -> Options:
     }
     device = device_name("options.device", given.pop("device", ""))
     num_ctx = max(0, parameters.context_limit(given)) or None
-    return Options(parameters.sampling(given), num_ctx, device)
+    return Options(bounded(parameters.sampling(given)), num_ctx, device)
 
 
 def _typed(name: str, value: Any, kind: str) -> Any:

@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import Raw, Struct
+
+from compat_api.decoding import BodyDecoder, quoted
+from compat_api.dialect import Preload
+from compat_api.keep_alive import keep_alive_s
+from compat_api.ollama import responses
+from compat_api.ollama.options import read_options
+from compat_api.refusals import refuse, refuse_images, refuse_logprobs, require_model
+from compat_api.tools import WireTool, read_tools, role_name, with_tool_names
 from inference.errors import BadRequest, ModelNotFound
 from inference.types import (
     ChatRequest,
@@ -15,15 +24,6 @@ from inference.types import (
     Placement,
     ToolCall,
 )
-from msgspec import Raw, Struct
-
-from compat_api.decoding import BodyDecoder, quoted
-from compat_api.dialect import Preload
-from compat_api.keep_alive import keep_alive_s
-from compat_api.ollama import responses
-from compat_api.ollama.options import read_options
-from compat_api.refusals import refuse, refuse_images, refuse_logprobs, require_model
-from compat_api.tools import WireTool, read_tools, role_name, with_tool_names
 
 EMPTY_BODY = "missing request body"
 _THINK_LEVELS = frozenset({"low", "medium", "high", "max"})

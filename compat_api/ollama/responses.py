@@ -6,6 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
+
+from compat_api import errors, timestamps
+from compat_api.dialect import floats, ndjson
+from compat_api.timestamps import nanoseconds
 from inference.types import (
     ChatRequest,
     Embeddings,
@@ -16,10 +20,6 @@ from inference.types import (
     TextDelta,
     ToolCall,
 )
-
-from compat_api import errors, timestamps
-from compat_api.dialect import floats, ndjson
-from compat_api.timestamps import nanoseconds
 
 Answer = Callable[[str], bytes]
 """done_reason -> body."""

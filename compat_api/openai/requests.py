@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from inference.errors import BadRequest, ModelNotFound
-from inference.types import ChatRequest, Constraint, EmbedRequest, Message, Sampling, ToolCall
 from msgspec import Raw, Struct
 
 from compat_api.decoding import BodyDecoder
 from compat_api.refusals import refuse, refuse_logprobs, require_model
+from compat_api.sampling import bounded
 from compat_api.tools import WireTool, read_tools, role_name, with_tool_names
+from inference.errors import BadRequest, ModelNotFound
+from inference.types import ChatRequest, Constraint, EmbedRequest, Message, Sampling, ToolCall
 
 EMPTY_BODY = "EOF"
 _EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "max", "xhigh", "ultra"})
@@ -108,7 +109,7 @@ def parse_chat(body: bytes) -> ChatRequest:
         messages=with_tool_names([_message(message) for message in wire.messages]),
         tools=() if wire.tool_choice == "none" else read_tools(wire.tools),
         think=_think(wire),
-        sampling=_sampling(wire),
+        sampling=bounded(_sampling(wire)),
         constraint=_constraint(wire.response_format),
         stream=bool(wire.stream),
         include_usage=bool(wire.stream_options and wire.stream_options.include_usage),

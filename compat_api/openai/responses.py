@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+
+from compat_api import errors
+from compat_api.dialect import floats, sse
 from inference.types import (
     ChatRequest,
     Embeddings,
@@ -19,9 +22,6 @@ from inference.types import (
     TextDelta,
     ToolCall,
 )
-
-from compat_api import errors
-from compat_api.dialect import floats, sse
 
 _DONE = sse(b"[DONE]")
 _FINGERPRINT = "fp_ollama"

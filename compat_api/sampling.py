@@ -1,0 +1,55 @@
+"""Sampling options within the bounds that the engine takes, whatever the dialect they came in.
+
+Where llama.cpp gives a value outside them a meaning, it is kept (a seed below 0 is a random one, a top_p of 0
+leaves the likeliest token); what has none is a 400 that names the field.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from msgspec import structs
+
+from inference.errors import BadRequest
+from inference.types import Sampling
+
+_LARGEST_INT = 2**31 - 1
+_LARGEST_SEED = 2**63 - 1
+_SMALLEST_TOP_P = 1e-6
+_LARGEST_MIN_P = 0.999
+_LARGEST_PENALTY = 2.0
+"""Of presence and frequency: OpenAI's bound, and OpenVINO GenAI's."""
+
+
+def bounded(sampling: Sampling) -> Sampling:
+    """Raises BadRequest."""
+    for field in ("presence_penalty", "frequency_penalty"):
+        penalty = getattr(sampling, field)
+        if penalty is not None and abs(penalty) > _LARGEST_PENALTY:
+            raise BadRequest(f'"{field}": {penalty:g} is not between -2 and 2', field)
+    if sampling.repeat_penalty is not None and sampling.repeat_penalty <= 0:
+        raise BadRequest(f'"repeat_penalty": {sampling.repeat_penalty:g} is not above 0', "repeat_penalty")
+    return structs.replace(
+        sampling,
+        temperature=_within(sampling.temperature, 0.0, float(_LARGEST_INT)),
+        top_p=_within(sampling.top_p, _SMALLEST_TOP_P, 1.0),
+        min_p=_within(sampling.min_p, 0.0, _LARGEST_MIN_P),
+        top_k=_whole(sampling.top_k),
+        max_tokens=_whole(sampling.max_tokens),
+        seed=_seed(sampling.seed),
+    )
+
+
+def _within(value: float | None, least: float, most: float) -> float | None:
+    return None if value is None else min(max(value, least), most)
+
+
+def _whole(value: int | None) -> int | None:
+    """-1 stands for every negative: no limit."""
+    return None if value is None else min(max(value, -1), _LARGEST_INT)
+
+
+def _seed(value: int | None) -> int | None:
+    if value is None:
+        return None
+    return secrets.randbits(31) if value < 0 else value & _LARGEST_SEED

@@ -1,0 +1,202 @@
+"""OpenAI's bodies become requests, with OpenAI's defaults and OpenAI's names."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from compat_api.openai.requests import parse_chat, parse_embeddings
+from inference.errors import BadRequest, ModelNotFound
+from inference.types import Constraint, Message, Sampling, Tool, ToolCall
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def chat(**fields: Any) -> Any:
+    return parse_chat(json.dumps({"model": "m", "messages": HELLO} | fields).encode())
+
+
+def test_a_bare_chat_does_not_stream_and_samples_at_one() -> None:
+    request = chat()
+    assert request.stream is False
+    assert request.include_usage is False
+    assert request.sampling == Sampling(temperature=1.0, top_p=1.0)
+    assert request.messages == (Message(role="user", content="hello"),)
+
+
+def test_null_is_the_same_as_absent() -> None:
+    names = (
+        "stream stream_options max_tokens max_completion_tokens temperature top_p seed stop n tools "
+        "reasoning logprobs "
+        "frequency_penalty presence_penalty response_format tool_choice reasoning_effort top_logprobs"
+    )
+    assert chat(**dict.fromkeys(names.split())) == chat()
+
+
+@pytest.mark.parametrize(
+    ("fields", "changed"),
+    [
+        ({"temperature": 0, "top_p": 0.5}, {"temperature": 0.0, "top_p": 0.5}),
+        ({"max_tokens": 5}, {"max_tokens": 5}),
+        ({"max_tokens": 5, "max_completion_tokens": 7}, {"max_tokens": 7}),
+        ({"stop": "x"}, {"stop": ("x",)}),
+        ({"stop": ["x", "y"]}, {"stop": ("x", "y")}),
+        ({"seed": 3, "presence_penalty": 1, "frequency_penalty": -2}, None),
+        ({"logit_bias": {"1": 5}, "tool_choice": "required"}, {"ignored": ("logit_bias", "tool_choice")}),
+    ],
+)
+def test_sampling_is_read(fields: Any, changed: Any) -> None:
+    changed = changed or {"seed": 3, "presence_penalty": 1.0, "frequency_penalty": -2.0}
+    assert chat(**fields).sampling == Sampling(**({"temperature": 1.0, "top_p": 1.0} | changed))
+
+
+@pytest.mark.parametrize(
+    ("effort", "think"),
+    [("none", False), ("minimal", True), ("low", True), ("high", True), ("xhigh", True), ("", None)],
+)
+def test_reasoning_effort_switches_thinking(effort: Any, think: Any) -> None:
+    assert chat(reasoning_effort=effort).think is think
+    assert chat(reasoning={"effort": effort}).think is think
+
+
+def test_an_unknown_reasoning_effort_is_refused() -> None:
+    with pytest.raises(BadRequest, match=r'^invalid reasoning value: "much"'):
+        chat(reasoning_effort="much")
+
+
+def test_developer_is_system_and_text_parts_are_joined() -> None:
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    request = chat(messages=[{"role": "developer", "content": "brief"}, {"role": "user", "content": parts}])
+    assert request.messages == (
+        Message(role="system", content="brief"),
+        Message(role="user", content="one\ntwo"),
+    )
+
+
+def test_tool_calls_and_their_results_are_read() -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    messages = [
+        {"role": "assistant", "content": None, "reasoning": "hm", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "2"},
+    ]
+    tools = [{"type": "function", "function": {"name": "add", "strict": True}}]
+    request = chat(messages=messages, tools=tools)
+    assert request.messages == (
+        Message(role="assistant", thinking="hm", tool_calls=(ToolCall("call_1", "add", {"a": 1}),)),
+        Message(role="tool", content="2", tool_name="add", tool_call_id="call_1"),
+    )
+    assert request.tools == (Tool(name="add"),)
+    assert chat(messages=messages, tools=tools, tool_choice="none").tools == ()
+
+
+@pytest.mark.parametrize(
+    ("response_format", "constraint"),
+    [
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, Constraint()),
+        ({"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}, "{"),
+    ],
+)
+def test_response_format_becomes_a_constraint(response_format: Any, constraint: Any) -> None:
+    expected = Constraint('{"type": "object"}') if constraint == "{" else constraint
+    assert chat(response_format=response_format).constraint == expected
+
+
+def content(*parts: Any) -> Any:
+    return {"messages": [{"role": "user", "content": list(parts)}]}
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
+REMOTE = {"type": "image_url", "image_url": "https://example.com/cat.png"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"messages": []}, "[] is too short - 'messages'"),
+        ({"messages": None}, "[] is too short - 'messages'"),
+        ({"model": ""}, "model is required"),
+        ({"messages": [{"role": "user", "content": None}]}, "invalid message content type: <nil>"),
+        ({"messages": [{"role": "user", "content": 5}]}, "invalid message content type: float64"),
+        (content("text"), "invalid message format"),
+        (content({"type": "video"}), "invalid message format"),
+        (content(REMOTE), "image URLs are not currently supported, please use base64 encoded data instead"),
+        (content(IMAGE), '"image_url": this model does not take images'),
+        (content({"type": "image_url", "image_url": {"url": "cat"}}), "invalid image input"),
+        (
+            content({"type": "input_audio", "input_audio": {}}),
+            '"input_audio": this model does not take audio',
+        ),
+        ({"n": 2}, '"n": only one choice is returned; leave it out or send 1'),
+        ({"top_logprobs": 21}, "top_logprobs must be between 0 and 20"),
+        ({"frequency_penalty": 2.5}, '"frequency_penalty": 2.5 is not between -2 and 2'),
+        (
+            {"response_format": {"type": "grammar"}},
+            '"response_format.type" must be "text", "json_object" or "json_schema"',
+        ),
+        (
+            {"response_format": {"type": "json_schema"}},
+            '"response_format.json_schema.schema" must be a JSON schema object',
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}
+                ]
+            },
+            "invalid tool call arguments",
+        ),
+        ({"tools": [{"type": "function"}]}, '"tools[0].function.name" is required'),
+        (
+            {"stream": "yes"},
+            "json: cannot unmarshal string into Go struct field ChatCompletionRequest.stream of type bool",
+        ),
+    ],
+)
+def test_a_fault_is_named(fields: Any, words: Any) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        chat(**fields)
+    assert str(refusal.value) == words
+
+
+def test_log_probabilities_are_refused_by_name_and_false_passes() -> None:
+    assert chat(logprobs=False, top_logprobs=0) == chat()
+    with pytest.raises(BadRequest, match=r'^"logprobs": '):
+        chat(logprobs=True)
+
+
+def embeddings(**fields: Any) -> Any:
+    return parse_embeddings(json.dumps({"model": "m", "input": "a"} | fields).encode())
+
+
+def test_embeddings_are_floats_unless_base64_is_asked_for() -> None:
+    assert embeddings().encoding == "float"
+    assert embeddings(encoding_format="base64", dimensions=4).encoding == "base64"
+    assert embeddings(dimensions=4).dimensions == 4
+    assert embeddings(input="").texts == ("",)
+    assert embeddings(input=["a", "b"]).texts == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"input": None}, "invalid input"),
+        ({"input": []}, "invalid input"),
+        ({"input": [1, 2]}, "invalid input type"),
+        (
+            {"encoding_format": "int8"},
+            "Invalid value for 'encoding_format' = int8. Supported values: ['float', 'base64'].",
+        ),
+    ],
+)
+def test_a_fault_in_embeddings_is_named(fields: Any, words: Any) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        embeddings(**fields)
+    assert str(refusal.value) == words
+
+
+def test_embeddings_without_a_model_find_none() -> None:
+    with pytest.raises(ModelNotFound):
+        embeddings(model="")
