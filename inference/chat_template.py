@@ -27,7 +27,6 @@ class ChatTemplate:
 
     def __init__(self, spec: ModelSpec, sources: dict[str, str], added: tuple[AddedToken, ...]) -> None:
         self._model = spec.name
-        self._system = spec.system
         self._tokens = _special_tokens(spec)
         self.source = sources["default"]
         special = [token.content for token in added if token.special]
@@ -67,7 +66,7 @@ class ChatTemplate:
         template = self._templates.get("tool_use" if tools else "default", self._templates["default"])
         values = {
             **self._tokens,
-            "messages": [self._message(message, quoting) for message in self._with_system(messages)],
+            "messages": [self._message(message, quoting) for message in messages],
             "tools": [quoting.quote(_tool(tool), self._control) for tool in tools] or None,
             "documents": None,
             "add_generation_prompt": True,
@@ -83,11 +82,6 @@ class ChatTemplate:
         except Exception as error:  # a template can raise anything; what it raises is about this request
             raise self._fault(error) from error
         return quoting.prompt("".join(chunks))
-
-    def _with_system(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        if self._system and not (messages and messages[0].role == "system"):
-            return (Message(role="system", content=self._system), *messages)
-        return messages
 
     def _message(self, message: Message, quoting: Quoting) -> dict[str, Any]:
         # What the model itself once said keeps the tags that templates look for; its control tokens are quoted too.
