@@ -14,13 +14,14 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from inference import engine
 from inference.errors import InferenceError
 from inference.types import LoadedModel, LoadRequest
 from registry import verification, weights
 from registry.models import Model
 
 if TYPE_CHECKING:
+    from inference.engine import Engine
+
     _Admin = admin.ModelAdmin[Model]
 else:
     _Admin = admin.ModelAdmin  # takes no parameter at run time
@@ -97,11 +98,10 @@ class ModelAdmin(_Admin):
     @admin.display(description="runs on")
     def runs_on(self, row: Model) -> str:
         """Every worker that holds the model now, by the device that executes it."""
-        try:
-            snapshot = engine.current().snapshot()
-        except RuntimeError:
+        server = _server()
+        if server is None:
             return "unknown"
-        held = [_place(model) for model in snapshot.models if model.digest == row.digest]
+        held = [_place(model) for model in server.snapshot().models if model.digest == row.digest]
         return ", ".join(held) or "not loaded"
 
     @admin.display(description="KV cache bytes a token")
@@ -129,14 +129,14 @@ class ModelAdmin(_Admin):
 
     @admin.action(description="Load the selected models", permissions=["change"])
     def load(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
-        def work(server: engine.Engine, row: Model) -> Coroutine[Any, Any, LoadedModel]:
+        def work(server: Engine, row: Model) -> Coroutine[Any, Any, LoadedModel]:
             return server.load(row.spec(), LoadRequest(model=row.name))
 
         self._on_engine(request, rows, work, lambda loaded: f"loaded on {_place(loaded)}")
 
     @admin.action(description="Unload the selected models", permissions=["change"])
     def unload(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
-        def work(server: engine.Engine, row: Model) -> Coroutine[Any, Any, bool]:
+        def work(server: Engine, row: Model) -> Coroutine[Any, Any, bool]:
             return server.unload(row.spec())
 
         self._on_engine(request, rows, work, lambda was: "unloaded" if was else "was not loaded")
@@ -145,16 +145,14 @@ class ModelAdmin(_Admin):
         self,
         request: HttpRequest,
         rows: QuerySet[Model],
-        work: Callable[[engine.Engine, Model], Coroutine[Any, Any, T]],
+        work: Callable[[Engine, Model], Coroutine[Any, Any, T]],
         done: Callable[[T], str],
     ) -> None:
         """Run it for each row on the engine's loop while this request's thread waits, and say how it went."""
-        try:
-            server = engine.current()
-        except RuntimeError:
+        server = _server()
+        if server is None or server.loop is None:
             self.message_user(request, "models load in the server: start it with `serve`", messages.ERROR)
             return
-        assert server.loop is not None, "an installed engine was started"
         for row in rows:
             running = asyncio.run_coroutine_threadsafe(work(server, row), server.loop)
             try:
@@ -166,6 +164,16 @@ class ModelAdmin(_Admin):
             except TimeoutError:
                 running.cancel()
                 self.message_user(request, f"{row.name}: gave up after {LOAD_TIMEOUT_S:g} s", messages.ERROR)
+
+
+def _server() -> Engine | None:
+    """The engine, where this process is the server; commands load the admin too and are spared the import."""
+    from inference import engine
+
+    try:
+        return engine.current()
+    except RuntimeError:
+        return None
 
 
 def _place(model: LoadedModel) -> str:
