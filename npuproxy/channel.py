@@ -123,7 +123,7 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
         super().connectionLost(reason)
 
 
-class Channel(http.HTTPChannel):
+class Channel(http.HTTPChannel):  # type: ignore[misc]
     """One connection. `refused`: what still arrives is dropped until the client closes or LINGER_S have
     passed.
     """

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 from npuproxy import data_folder, env, flags
+
+BEGAN = time.monotonic()
+"""When the process began, within the time Python itself takes."""
 
 _TOUCH_NOTHING = frozenset(
     ("check", "makemigrations", "documents", "help", "version", "--help", "--version", "-h")

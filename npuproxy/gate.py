@@ -156,9 +156,11 @@ class Gate:
 
     def _cross_origin(self, origin: str | None, host: str | None) -> list[Header] | Answer:
         """The CORS headers of an allowed origin; none for a request of no other origin; 403 for the rest."""
-        if origin == "" or Origins.is_same(origin, host or ""):
+        if origin is None:
+            return _empty(403)
+        if not origin or Origins.is_same(origin, host or ""):
             return []
-        if origin is None or not self._rules.origins.allows(origin):
+        if not self._rules.origins.allows(origin):
             return _empty(403)
         allowed = b"*" if self._rules.origins.everyone else origin.encode("latin-1")
         return [(b"access-control-allow-origin", allowed), (b"vary", b"Origin")]

@@ -118,7 +118,7 @@ def start_server(folder: Path, arguments: Sequence[str] = (), **variables: str) 
     data_dir = Path(variables.get("NPU_PROXY_DATA_DIR") or folder / "data")
     settings = {"NPU_PROXY_DATA_DIR": str(data_dir), "NPU_PROXY_PORT": "0", **variables}
     log_path = folder / "server.log"
-    flags = subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0
+    flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows: so that Ctrl-Break reaches it alone
     with log_path.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "serve", *arguments],

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any
 
-import psutil
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from npuproxy import flags, startup
+from npuproxy.commandline import BEGAN
 from npuproxy.data_folder import FolderError
 from npuproxy.env import ConfigurationError
 from npuproxy.listening import ListenError
@@ -27,8 +26,7 @@ class Command(BaseCommand):
         return f"npuproxy {settings.VERSION}"
 
     def handle(self, *args: Any, **options: Any) -> None:
-        age_s = time.time() - psutil.Process().create_time()
         try:
-            startup.serve(time.monotonic() - age_s)
+            startup.serve(BEGAN)
         except (FolderError, ListenError, ConfigurationError) as error:
             sys.exit(f"npuproxy: {error}")
