@@ -82,15 +82,16 @@ def env_value(name: str, parse: Callable[[str], str], default: str, shown: str, 
 
 
 def env_bool(name: str, default: bool, meaning: str) -> bool:
-    return bool(_read(name, _bool, default, str(default).lower(), meaning))
+    return _read(name, _bool, default, str(default).lower(), meaning)
 
 
 def env_switch(name: str, meaning: str) -> bool | None:
     """True, False, or None where nothing was said."""
-    return _read(name, _bool, None, "–", meaning)
+    parse: Callable[[str], bool | None] = _bool
+    return _read(name, parse, None, "–", meaning)
 
 
-def _bool(value: str) -> bool | None:
+def _bool(value: str) -> bool:
     if value.lower() in ("1", "true", "yes", "on"):
         return True
     if value.lower() in ("0", "false", "no", "off"):

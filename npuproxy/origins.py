@@ -11,7 +11,7 @@ from functools import lru_cache
 import psutil
 
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
-_HOST = re.compile(r"(?P<name>\[[0-9a-f:.%]+\]|[^\[\]:/@\s]+)(?::\d{1,5})?", re.IGNORECASE)
+_HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+(?:%[\w.-]+)?\]|[^\[\]:/@\s]+)(?::\d{1,5})?", re.IGNORECASE)
 
 DEFAULT_ORIGINS = (
     *(f"{scheme}://{host}" for scheme in ("http", "https") for host in ("localhost", "127.0.0.1", "0.0.0.0")),
