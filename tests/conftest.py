@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from django.db import connections
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 60.0
@@ -130,6 +131,16 @@ def start_server(folder: Path, arguments: Sequence[str] = (), **variables: str) 
             creationflags=flags,
         )
     return RunningServer(process, data_dir, log_path)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The tests' database is a file, as the product's: threads that share one in memory get "table is locked"
+    at once, where a file makes them wait. Nobody needs it after a power cut, so it is never flushed.
+    """
+    settings = connections["default"].settings_dict
+    settings["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+    settings["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
