@@ -1,0 +1,1 @@
+"""Models that ship with the product, and the scripts that make them."""
