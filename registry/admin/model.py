@@ -123,47 +123,54 @@ class ModelAdmin(_Admin):
             checks = list(verification.check_files(row.spec()))
             faults = [f"{check.file} {check.fault}" for check in checks if not check.good]
             if faults:
-                self.message_user(request, f"{row.name} is damaged: {'; '.join(faults)}", messages.ERROR)
+                self.message_user(
+                    request, f"Damaged files of {row.name}: {'; '.join(faults)}", messages.ERROR
+                )
             else:
-                self.message_user(request, f"{row.name}: {len(checks)} files are good", messages.SUCCESS)
+                self.message_user(
+                    request, f"All {len(checks)} files of {row.name} are good", messages.SUCCESS
+                )
 
     @admin.action(description="Load the selected models", permissions=["change"])
     def load(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
         def work(server: Engine, row: Model) -> Coroutine[Any, Any, LoadedModel]:
             return server.load(row.spec(), LoadRequest(model=row.name))
 
-        self._on_engine(request, rows, work, lambda loaded: f"loaded on {_place(loaded)}")
+        self._on_engine(request, rows, work, lambda name, loaded: f"Loaded {name} on {_place(loaded)}")
 
     @admin.action(description="Unload the selected models", permissions=["change"])
     def unload(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
         def work(server: Engine, row: Model) -> Coroutine[Any, Any, bool]:
             return server.unload(row.spec())
 
-        self._on_engine(request, rows, work, lambda was: "unloaded" if was else "was not loaded")
+        self._on_engine(request, rows, work, _unloaded)
 
     def _on_engine(
         self,
         request: HttpRequest,
         rows: QuerySet[Model],
         work: Callable[[Engine, Model], Coroutine[Any, Any, T]],
-        done: Callable[[T], str],
+        done: Callable[[str, T], str],
     ) -> None:
-        """Run it for each row on the engine's loop while this request's thread waits, and say how it went."""
+        """Run it for each row on the engine's loop while this request's thread waits, and say how it went.
+
+        Admin capitalises what it is told, so no message begins with a model's name.
+        """
         server = _server()
         if server is None or server.loop is None:
-            self.message_user(request, "models load in the server: start it with `serve`", messages.ERROR)
+            self.message_user(request, "Models load in the server: start it with `serve`", messages.ERROR)
             return
         for row in rows:
             running = asyncio.run_coroutine_threadsafe(work(server, row), server.loop)
             try:
-                self.message_user(
-                    request, f"{row.name}: {done(running.result(LOAD_TIMEOUT_S))}", messages.SUCCESS
-                )
+                self.message_user(request, done(row.name, running.result(LOAD_TIMEOUT_S)), messages.SUCCESS)
             except InferenceError as error:
-                self.message_user(request, f"{row.name}: {error}", messages.ERROR)
+                self.message_user(request, f"Failed for {row.name}: {error}", messages.ERROR)
             except TimeoutError:
                 running.cancel()
-                self.message_user(request, f"{row.name}: gave up after {LOAD_TIMEOUT_S:g} s", messages.ERROR)
+                self.message_user(
+                    request, f"Gave up on {row.name} after {LOAD_TIMEOUT_S:g} s", messages.ERROR
+                )
 
 
 def _server() -> Engine | None:
@@ -174,6 +181,10 @@ def _server() -> Engine | None:
         return engine.current()
     except RuntimeError:
         return None
+
+
+def _unloaded(name: str, was_loaded: bool) -> str:
+    return f"Unloaded {name}" if was_loaded else f"Nothing to do: {name} was not loaded"
 
 
 def _place(model: LoadedModel) -> str:
