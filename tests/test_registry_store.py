@@ -27,6 +27,14 @@ def make(name: str, **fields: Any) -> Model:
     return Model.objects.create(name=name, **(defaults | fields))
 
 
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """A store that has read nothing yet."""
+    fresh = Store()
+    yield fresh
+    fresh.close()
+
+
 def on_a_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run it as the server does: on an event loop in a thread that has no business with the database."""
     found: list[T | BaseException] = []
@@ -66,10 +74,9 @@ def another_process() -> Iterator[None]:
 
 @pytest.mark.parametrize("spelling", ["demo", "Demo:LATEST", "library/demo", "demo:local", " demo "])
 def test_a_hit_makes_no_query_however_it_is_spelled(
-    spelling: str, django_db_blocker: DjangoDbBlocker
+    store: Store, spelling: str, django_db_blocker: DjangoDbBlocker
 ) -> None:
     make("demo:latest")
-    store = Store()
 
     async def find() -> str:
         await store.refresh()
@@ -82,8 +89,7 @@ def test_a_hit_makes_no_query_however_it_is_spelled(
         assert [model.name for model in store.all_models()] == ["demo:latest"]
 
 
-def test_a_miss_queries_and_so_finds_what_another_process_just_installed() -> None:
-    store = Store()
+def test_a_miss_queries_and_so_finds_what_another_process_just_installed(store: Store) -> None:
 
     async def find() -> str:
         await store.refresh()
@@ -95,16 +101,14 @@ def test_a_miss_queries_and_so_finds_what_another_process_just_installed() -> No
     assert on_a_loop(find) == "new:latest"
 
 
-def test_a_miss_off_the_loop_queries_too() -> None:
-    store = Store()
+def test_a_miss_off_the_loop_queries_too(store: Store) -> None:
     assert store.all_models() == []
     with another_process():
         make("new:latest")
     assert store.find_sync("new").name == "new:latest"
 
 
-def test_an_unknown_model_is_not_found_under_the_spelling_of_the_client() -> None:
-    store = Store()
+def test_an_unknown_model_is_not_found_under_the_spelling_of_the_client(store: Store) -> None:
     with pytest.raises(ModelNotFound, match=r"^model 'Nope:1B' not found$"):
         on_a_loop(lambda: store.find("Nope:1B"))
     with pytest.raises(ModelNotFound, match=r"^model 'Nope:1B' not found$"):
@@ -114,9 +118,8 @@ def test_an_unknown_model_is_not_found_under_the_spelling_of_the_client() -> Non
 
 
 def test_an_invalid_name_and_a_cloud_name_are_refused_without_a_query(
-    django_db_blocker: DjangoDbBlocker,
+    store: Store, django_db_blocker: DjangoDbBlocker
 ) -> None:
-    store = Store()
     with django_db_blocker.block():
         with pytest.raises(BadRequest, match="invalid model name"):
             store.find_sync("../etc")
@@ -124,9 +127,8 @@ def test_an_invalid_name_and_a_cloud_name_are_refused_without_a_query(
             store.find_sync("gpt-oss:20b-cloud")
 
 
-def test_a_write_of_this_process_counts_at_once() -> None:
+def test_a_write_of_this_process_counts_at_once(store: Store) -> None:
     row = make("demo:latest", context_length=100)
-    store = Store()
     assert store.find_sync("demo").context_length == 100
     row.context_length = 200
     row.save()
@@ -138,9 +140,8 @@ def test_a_write_of_this_process_counts_at_once() -> None:
     assert store.all_models() == []
 
 
-def test_the_watch_brings_in_what_another_process_changed() -> None:
+def test_the_watch_brings_in_what_another_process_changed(store: Store) -> None:
     row = make("demo:latest", context_length=100)
-    store = Store()
 
     async def follow() -> int:
         await store.refresh()
@@ -155,9 +156,10 @@ def test_the_watch_brings_in_what_another_process_changed() -> None:
     assert on_a_loop(follow) == 200
 
 
-def test_the_watch_outlives_a_database_that_fails_and_the_rows_stay(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_watch_outlives_a_database_that_fails_and_the_rows_stay(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     make("demo:latest")
-    store = Store()
 
     def rename(old: str, new: str) -> None:
         with connection.cursor() as cursor:
@@ -183,11 +185,11 @@ def test_the_watch_outlives_a_database_that_fails_and_the_rows_stay(caplog: pyte
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
-def test_models_are_listed_newest_first() -> None:
+def test_models_are_listed_newest_first(store: Store) -> None:
     now = datetime.now(UTC)
     for name, age_h in (("old:latest", 3), ("new:latest", 1), ("middle:latest", 2)):
         make(name, modified_at=now - timedelta(hours=age_h))
-    models = Store().all_models()
+    models = store.all_models()
     assert [model.name for model in models] == ["new:latest", "middle:latest", "old:latest"]
     assert all(model.modified_at.utcoffset() == timedelta(0) for model in models)
 
