@@ -35,7 +35,7 @@ def configuration(load: Load) -> genai.TextEmbeddingPipeline.Config:
 
 def properties(load: Load) -> dict[str, Any]:
     if load.emulated:
-        return {"NPUW_DEVICES": "CPU", "NPUW_ONLINE_PIPELINE": "NONE"}
+        return {"NPU_USE_NPUW": "YES", "NPUW_DEVICES": "CPU", "NPUW_ONLINE_PIPELINE": "NONE"}
     if load.cache_dir and not load.device.startswith("CPU"):
         return {"CACHE_DIR": load.cache_dir}
     return {}
