@@ -1,0 +1,155 @@
+"""What is measured (`Target`) and what it is compared with (`BareSide`): the same calls, the same traces.
+
+Everything here is synchronous: while one side runs, the other one is idle, and this process reads the clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from inference.types import ModelSpec
+from inference.worker.bare import BareCall, BareTrace, Batch, Kind, Ready, Setup, Traces
+from inference.worker.messages import Load
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+class BenchError(Exception):
+    """A row cannot be measured; the message says why."""
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One greedy request. `text` is the user's message, `ids` the whole prompt as the template makes it."""
+
+    model: str
+    text: str
+    ids: tuple[int, ...]
+    max_tokens: int
+    start_s: float = 0.0
+    """From the begin of the batch that it is part of."""
+
+
+class Trace(Struct, frozen=True, kw_only=True):
+    """When the tokens of a call arrived. Seconds, from the batch's begin."""
+
+    start_s: float
+    arrivals: tuple[float, ...]
+    tokens: int
+    prompt_tokens: int
+    ids: tuple[int, ...] = ()
+    """Of the bare side alone."""
+    error: str = ""
+
+    @property
+    def ttft_s(self) -> float:
+        return self.arrivals[0] - self.start_s
+
+    @property
+    def end_s(self) -> float:
+        return self.arrivals[-1]
+
+    @property
+    def decode_rate(self) -> float:
+        """Tokens a second after the first one."""
+        return (self.tokens - 1) / (self.arrivals[-1] - self.arrivals[0])
+
+
+class Side(Protocol):
+    def run(self, calls: Sequence[Call]) -> list[Trace]: ...
+
+
+class Target(Side, Protocol):
+    """The product, through its engine or through HTTP."""
+
+    label: str
+    """'over HTTP' or 'through the engine'."""
+
+    def start(self, memory_budget_bytes: int = 0) -> None:
+        """Afresh, with no model loaded; ends what ran before."""
+
+    def stop(self) -> None: ...
+
+    def load(self, model: str) -> float:
+        """Seconds until it is ready. Raises BenchError."""
+
+    def unload(self, model: str) -> None: ...
+
+    def kill_worker(self, model: str) -> None:
+        """SIGKILL to the process that holds the model."""
+
+    def settle(self) -> None:
+        """Until the spare worker is there and every process is quiet."""
+
+
+class BareSide:
+    """A child with one pipeline and nothing else. `load_s`: what the pipeline's constructor took."""
+
+    def __init__(
+        self, kind: Kind, spec: ModelSpec, *, device: str, kv_blocks: int, eos_ids: frozenset[int]
+    ) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "inference.worker.bare"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=_ROOT,
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        )
+        load = Load(
+            role="batching", path=str(spec.path), device=device, exact=spec.exact, kv_blocks=kv_blocks
+        )
+        setup = Setup(kind=kind, load=load, eos_ids=tuple(sorted(eos_ids)))
+        try:
+            self.load_s = msgspec.json.decode(self._ask(setup), type=Ready).load_s
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, calls: Sequence[Call]) -> list[Trace]:
+        batch = Batch(
+            tuple(BareCall(ids=call.ids, max_tokens=call.max_tokens, start_s=call.start_s) for call in calls)
+        )
+        found = msgspec.json.decode(self._ask(batch), type=Traces).traces
+        return [_trace(call, trace) for call, trace in zip(calls, found, strict=True)]
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def _ask(self, question: Setup | Batch) -> bytes:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        with contextlib.suppress(OSError):  # it has ended; the missing answer says so
+            stdin.write(msgspec.json.encode(question) + b"\n")
+            stdin.flush()
+        answer = stdout.readline()
+        if not answer:
+            raise BenchError(f"the bare pipeline's process ended (exit status {self._process.wait(10)})")
+        return answer
+
+
+def _trace(call: Call, trace: BareTrace) -> Trace:
+    return Trace(
+        start_s=call.start_s,
+        arrivals=tuple(trace.arrivals),
+        tokens=len(trace.ids),
+        prompt_tokens=len(call.ids),
+        ids=tuple(trace.ids),
+    )

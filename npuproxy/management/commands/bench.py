@@ -1,0 +1,101 @@
+"""`manage.py bench`: the server beside the bare openvino_genai pipeline, in one run.
+
+It starts a server of its own with its own data folder and a free port. See docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from msgspec import structs
+
+from inference import bench, bench_table
+from inference.bench import Row
+from inference.bench_models import BENCH_NAME, Subject
+from inference.bench_rows import Stage
+from inference.bench_sides import BenchError
+from inference.errors import InferenceError
+from npuproxy import bench_memory, bench_stream
+from npuproxy.bench_server import ServerTarget
+from registry import folder, names
+from registry.models import Model
+
+ROWS: tuple[Row, ...] = (
+    Row((bench_memory.IDLE_MEMORY, bench_memory.IDLE_CPU), bench_memory.idle),
+    *bench.ROWS,
+    Row((bench_memory.UNREAD,), bench_memory.unread),
+    Row((bench_memory.UNREAD_STREAM,), bench_memory.unread_stream),
+)
+README = Path(__file__).resolve().parents[3] / "README.md"
+
+
+class Command(BaseCommand):
+    help = "Measure the server side by side with the bare openvino_genai pipeline."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        bench.add_arguments(parser, ROWS)
+        parser.add_argument(
+            "--write", type=Path, metavar="README.md", help="put the table there, between its markers"
+        )
+        parser.add_argument(
+            "--check", action="store_true", help="only: is the README's table one of this command"
+        )
+        parser.add_argument("--register", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
+        parser.add_argument("--serve-stream", action="store_true", help=argparse.SUPPRESS)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            if options["register"]:
+                name, path = options["register"]
+                register(name, Path(path))
+            elif options["serve_stream"]:
+                bench_stream.serve()
+            elif options["check"]:
+                self._check()
+            else:
+                self._measure(options)
+        except (BenchError, InferenceError) as error:
+            raise CommandError(str(error)) from error
+
+    def _measure(self, options: dict[str, Any]) -> None:
+        whole = not options["rows"]
+        if options["write"] and (not whole or options["quick"]):
+            raise CommandError("--write wants the whole table: without --rows and --quick")
+        folders = bench.folders(options["cache"])
+        subjects = [
+            Subject(name, spec_row(name, path).spec(), options["device"]) for name, path in folders.items()
+        ]
+        target = ServerTarget({BENCH_NAME: folders[BENCH_NAME]}, options["device"])
+        stage = Stage(target, subjects, options["quick"], bench.say)
+        report = bench.measure(stage, bench.chosen(ROWS, options["rows"]))
+        if options["write"]:
+            bench_table.write(options["write"], report)
+        self.stdout.write(bench_table.json_of(report) if options["as_json"] else bench_table.text(report))
+        if report.failures:
+            sys.exit(1)
+
+    def _check(self) -> None:
+        quantities = [quantity for row in ROWS for quantity in row.quantities]
+        if faults := bench_table.check(README, quantities):
+            raise CommandError(
+                "\n".join([f"{README.name}: the benchmark's table is not the command's", *faults])
+            )
+
+
+def spec_row(name: str, path: Path) -> Model:
+    """The row that a folder makes, not saved."""
+    facts = structs.asdict(folder.read(path))
+    return Model(name=names.parse(name).display, exact=name == "demo", **facts)
+
+
+def register(name: str, path: Path) -> None:
+    """Adds a model's folder to the database of this data folder."""
+    call_command("migrate", verbosity=0, interactive=False)
+    Model.by_name(names.parse(name)).delete()
+    spec_row(name, path).save()
