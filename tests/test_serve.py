@@ -1,0 +1,357 @@
+"""`manage.py serve` from the first start to the last signal."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, RunningServer, Serve, check_all_gone, environment, get
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and modes are not on Windows")
+
+
+@contextmanager
+def chat(server: RunningServer, **body: object) -> Iterator[http.client.HTTPResponse]:
+    """An answer of `demo` whose head has arrived."""
+    whole = {"model": "demo", "messages": [{"role": "user", "content": "How do I pull a model?"}], **body}
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
+        connection.request("POST", "/api/chat", json.dumps(whole))
+        with closing(connection.getresponse()) as response:
+            yield response
+
+
+@contextmanager
+def long_stream(server: RunningServer, tokens: int = 100_000) -> Iterator[http.client.HTTPResponse]:
+    """A stream that goes on until `tokens` or, the context's end, seconds later."""
+    numbers = {"type": "array", "items": {"type": "integer"}, "minItems": 900}
+    with chat(server, options={"num_predict": tokens}, think=False, format=numbers) as response:
+        assert response.status == 200, response.read()
+        assert b'"done":false' in response.readline()
+        yield response
+
+
+def run_to_its_end(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py` with these arguments, which is expected to end by itself."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment(tmp_path, **{"NPU_PROXY_DATA_DIR": str(tmp_path / "data"), **variables}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def only_line(result: subprocess.CompletedProcess[str]) -> str:
+    """The one line with which a start gave up."""
+    assert result.returncode != 0
+    lines = [line for line in (result.stdout + result.stderr).splitlines() if line]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+# --- Starting -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.loop
+def test_the_first_start_tells_a_new_user_everything_and_the_second_keeps_the_secret(serve: Serve) -> None:
+    first = serve()
+    said = first.log()
+    for part in (
+        first.url,
+        f"{first.url}/v1",
+        f"{first.url}/status",
+        f"{first.url}/admin/",
+        "demo",
+        "curl",
+        "user admin",
+    ):
+        assert part in said
+    for part in ("demo", "curl", "user admin", "password"):
+        assert part in said
+    first.stop()
+    second = serve(NPU_PROXY_DATA_DIR=str(first.data_dir))
+    assert "user admin" in second.log()
+    assert "password" not in second.log()
+
+
+def test_the_curl_line_of_the_banner_works(server: RunningServer, tmp_path: Path) -> None:
+    line = next(line.strip() for line in server.log().splitlines() if line.strip().startswith("curl "))
+    answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60)
+    assert json.loads(answer.stdout)["message"]["role"] == "assistant"
+
+
+def test_the_password_of_the_banner_opens_the_admin(serve: Serve) -> None:
+    server = serve()
+    password = server.log().partition("password ")[2].split()[0]
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    page = opener.open(f"{server.url}/admin/login/", timeout=10).read().decode()
+    token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
+    form = f"csrfmiddlewaretoken={token}&username=admin&password={password}&next=/admin/"
+    request = urllib.request.Request(f"{server.url}/admin/login/", form.encode(), {"Origin": server.url})
+    assert "Site administration" in opener.open(request, timeout=10).read().decode()
+
+
+@POSIX
+def test_the_data_folder_is_private(server: RunningServer) -> None:
+    assert stat.S_IMODE(server.data_dir.stat().st_mode) == 0o700
+    for name in ("secret_key", "server.json"):
+        assert stat.S_IMODE((server.data_dir / name).stat().st_mode) == 0o600
+
+
+def test_the_address_file_is_there_while_the_server_is(serve: Serve) -> None:
+    server = serve()
+    assert server.address() == {"url": server.url, "pid": server.process.pid}
+    server.stop()
+    assert server.address() is None
+
+
+def test_it_listens_on_both_loopback_addresses_and_nowhere_else(server: RunningServer) -> None:
+    addresses = {
+        connection.laddr.ip
+        for connection in psutil.Process(server.process.pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == server.port
+    }
+    assert addresses <= {"127.0.0.1", "::1"}
+    assert "127.0.0.1" in addresses
+
+
+def test_neither_numpy_nor_openvino_is_in_the_server_process() -> None:
+    code = (
+        "import os, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'npuproxy.settings';"
+        "import django; django.setup();"
+        "from npuproxy import event_loop; event_loop.install('auto');"
+        "import npuproxy.startup, npuproxy.asgi, npuproxy.server, npuproxy.urls;"
+        "print(sorted({'numpy', 'openvino', 'openvino_genai', 'torch'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_flags_go_before_the_environment(serve: Serve) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    server = serve(
+        ["--port", str(port), "--log-level", "error"], NPU_PROXY_PORT="1", NPU_PROXY_LOG_LEVEL="DEBUG"
+    )
+    assert server.port == port
+    assert " INFO " not in server.log()
+
+
+def test_the_log_file_gets_the_lines_too(serve: Serve, tmp_path: Path) -> None:
+    file = tmp_path / "npuproxy.log"
+    server = serve(["--log-file", str(file)])
+    get(f"{server.url}/api/version")
+    assert "/api/version" in file.read_text("utf-8")
+
+
+def test_the_version_is_printed() -> None:
+    result = subprocess.run(
+        [sys.executable, "manage.py", "serve", "--version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.stdout.startswith("npuproxy 0.")
+
+
+def test_warm_up_loads_what_it_names(serve: Serve) -> None:
+    server = serve(NPU_PROXY_WARMUP="demo,embedding", NPU_PROXY_WARMUP_DEVICES="cpu")
+    deadline = time.monotonic() + 30
+    names: set[str] = set()
+    while time.monotonic() < deadline and len(names) < 2:
+        names = {model["name"] for model in json.loads(get(f"{server.url}/api/ps"))["models"]}
+        time.sleep(0.1)
+    assert names == {"demo:latest", "all-minilm:latest"}
+
+
+def test_a_warm_up_that_fails_is_logged_and_nothing_else(serve: Serve) -> None:
+    server = serve(NPU_PROXY_WARMUP="nothing-like-it")
+    deadline = time.monotonic() + 10
+    while "warm-up: nothing-like-it" not in server.log() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "warm-up: nothing-like-it: model 'nothing-like-it' not found" in server.log()
+    assert get(f"{server.url}/") == b"Ollama is running"
+
+
+def test_a_wish_for_invented_answers_is_warned_about(serve: Serve) -> None:
+    server = serve(NPU_PROXY_REAL_INFERENCE="0")
+    assert server.log().count("NPU_PROXY_REAL_INFERENCE=0 is ignored") == 1
+
+
+# --- Not starting ---------------------------------------------------------------------------------------
+
+
+def test_a_taken_port_is_one_line(tmp_path: Path, event_loop: str) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = str(other.getsockname()[1])
+        line = only_line(run_to_its_end(tmp_path, "serve", "--port", port, NPU_PROXY_EVENT_LOOP=event_loop))
+    assert f"port {port} on 127.0.0.1 is taken" in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("NPU_PROXY_PORT", "eleven"),
+        ("NPU_PROXY_PORT", "70000"),
+        ("NPU_PROXY_HOST", "no.such.host.invalid"),
+        ("NPU_PROXY_HOST", "192.0.2.1"),
+        ("NPU_PROXY_DEVICE", "TPU"),
+        ("OLLAMA_KEEP_ALIVE", "soon"),
+        ("NPU_PROXY_TRUSTED_NETWORKS", "here"),
+    ],
+)
+def test_nonsense_in_a_variable_is_one_line_that_names_it(tmp_path: Path, variable: str, value: str) -> None:
+    line = only_line(run_to_its_end(tmp_path, "serve", **{"NPU_PROXY_PORT": "0", variable: value}))
+    assert variable in line
+    assert value in line
+
+
+def test_nonsense_in_a_flag_is_one_line_that_names_the_flag(tmp_path: Path) -> None:
+    assert "--token-limit: 'many'" in only_line(run_to_its_end(tmp_path, "serve", "--token-limit", "many"))
+
+
+@POSIX
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    for folder in ("/proc/npuproxy", "/dev/null/npuproxy"):
+        line = only_line(run_to_its_end(tmp_path, "serve", NPU_PROXY_DATA_DIR=folder))
+        assert folder in line
+        assert "NPU_PROXY_DATA_DIR" in line
+
+
+def test_a_log_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    line = only_line(run_to_its_end(tmp_path, "serve", "--log-file", str(tmp_path), NPU_PROXY_PORT="0"))
+    assert "NPU_PROXY_LOG_FILE" in line
+
+
+def test_a_data_folder_inside_the_checkout_is_refused(tmp_path: Path) -> None:
+    inside = ROOT / "data"
+    line = only_line(run_to_its_end(tmp_path, "serve", NPU_PROXY_DATA_DIR=str(inside)))
+    assert "NPU_PROXY_DATA_DIR" in line
+    assert not inside.exists()
+
+
+def test_a_second_server_on_the_same_folder_is_told_where_the_first_is(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    second = run_to_its_end(tmp_path, "serve", NPU_PROXY_PORT="0", NPU_PROXY_DATA_DIR=str(server.data_dir))
+    line = only_line(second)
+    assert server.url in line
+    assert get(f"{server.url}/") == b"Ollama is running"
+
+
+def test_two_servers_with_folders_and_ports_of_their_own_live_side_by_side(serve: Serve) -> None:
+    first, second = serve(), serve()
+    assert first.port != second.port
+    for server in (first, second):
+        with chat(server, stream=False) as response:
+            assert json.load(response)["done"]
+
+
+# --- Stopping -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.loop
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@POSIX
+def test_a_signal_stops_it_and_leaves_nothing(serve: Serve, name: str) -> None:
+    server = serve()
+    with chat(server, stream=False) as response:
+        response.read()
+    family = server.descendants()
+    assert family
+    server.process.send_signal(getattr(signal, name))
+    assert server.process.wait(10) == 0
+    check_all_gone(family)
+    assert "Traceback" not in server.log()
+
+
+@pytest.mark.loop
+def test_a_stream_is_finished_before_the_server_ends(serve: Serve) -> None:
+    server = serve()
+    with long_stream(server, tokens=300) as response:
+        server.request_stop()
+        lines = response.read().splitlines()
+    assert json.loads(lines[-1])["done"] is True
+    assert server.process.wait(15) == 0
+
+
+@pytest.mark.loop
+def test_while_it_stops_nothing_new_is_taken(serve: Serve) -> None:
+    server = serve()
+    with long_stream(server):
+        server.request_stop()
+        time.sleep(0.5)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=5)
+
+
+@pytest.mark.loop
+@POSIX
+def test_a_second_signal_ends_it_at_once(serve: Serve) -> None:
+    server = serve()
+    with long_stream(server):
+        family = server.descendants()
+        server.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert server.process.poll() is None
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(3) == 130
+    check_all_gone(family)
+
+
+@pytest.mark.loop
+def test_no_worker_outlives_a_server_that_is_killed(serve: Serve) -> None:
+    server = serve()
+    with long_stream(server):
+        family = server.descendants()
+        assert family
+        server.process.kill()
+        server.process.wait()
+        check_all_gone(family, server.log)
+
+
+def test_after_a_kill_the_next_start_is_as_any_other(serve: Serve) -> None:
+    first = serve()
+    first.process.kill()
+    first.process.wait()
+    second = serve(NPU_PROXY_DATA_DIR=str(first.data_dir))
+    assert get(f"{second.url}/") == b"Ollama is running"
+
+
+@pytest.mark.loop
+@POSIX
+def test_ctrl_c_in_the_middle_of_the_start_prints_no_traceback(serve: Serve) -> None:
+    for wait_s in (0.3, 0.6, 0.9):
+        server = serve(ready=False)
+        time.sleep(wait_s)
+        family = server.descendants()
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(10) in (0, 130, -signal.SIGINT)
+        check_all_gone(family)
+        assert "Traceback" not in server.log() or "KeyboardInterrupt" in server.log().splitlines()[-1]
+
+
+def test_an_idle_connection_does_not_hold_up_the_end(serve: Serve) -> None:
+    server = serve()
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port)) as idle:
+        idle.request("GET", "/")
+        assert idle.getresponse().read() == b"Ollama is running"
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 8  # the drain of 10 s was not waited for
