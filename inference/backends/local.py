@@ -29,6 +29,7 @@ from inference.types import (
     Route,
     Start,
 )
+from inference.vectors import shortened
 from inference.worker import messages as wire
 
 SLOTS = {"NPU": 1}
@@ -39,7 +40,9 @@ BATCHING_SLOTS = 32
 class LocalBackend:
     """One device. Event loop only."""
 
-    def __init__(self, device: str, full_name: str, *, emulated: bool, config: EngineConfig, pool: Pool, texts: Texts):
+    def __init__(
+        self, device: str, full_name: str, *, emulated: bool, config: EngineConfig, pool: Pool, texts: Texts
+    ):
         self.id = device
         self.full_name = full_name
         self.emulated = emulated
@@ -55,7 +58,9 @@ class LocalBackend:
         held = self._pool.peek(spec, self.id)
         ready = held is not None and held.is_ready and not held.evicting
         plan = self._pool.plan(spec, self.id)
-        elsewhere = sum(h.plan.cost_bytes for h in self._pool.held() if h.spec.digest == spec.digest and h is not held)
+        elsewhere = sum(
+            h.plan.cost_bytes for h in self._pool.held() if h.spec.digest == spec.digest and h is not held
+        )
         limit = plan.limit_tokens
         if plan.max_prompt_len:
             limit = min(plan.max_prompt_len, self._config.token_limit) + 1
@@ -163,7 +168,7 @@ class LocalBackend:
             slot.release()
             lease.release(job.request.keep_alive_s, answered=answered)
         return Embeddings(
-            vectors=vectors, prompt_tokens=job.prompt_tokens, start=start,
+            vectors=shortened(vectors, job.request.dimensions), prompt_tokens=job.prompt_tokens, start=start,
             total_s=time.perf_counter() - job.began, truncated_texts=job.truncated_texts,
         )  # fmt: skip
 
@@ -224,4 +229,3 @@ def _add_frame(id: int, job: ChatJob, room: int, eos_ids: frozenset[int]) -> wir
         repeat_penalty=sampling.repeat_penalty or 1.0, presence_penalty=sampling.presence_penalty or 0.0,
         frequency_penalty=sampling.frequency_penalty or 0.0, eos_ids=tuple(sorted(eos_ids)), grammar=job.grammar,
     )  # fmt: skip
-
