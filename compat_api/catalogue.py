@@ -70,6 +70,11 @@ class WireView(APIView):
     operation: Operation
     log: RequestLog
 
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        """Not DRF's Allow and Vary, which would speak of methods and formats that the gate does not know."""
+        return {}
+
     def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
         scope = request.scope
         self.operation = scope["npuproxy.resolved"].operation

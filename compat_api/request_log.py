@@ -51,7 +51,7 @@ class RequestLog:
         record = self._record(status, error)
         if self._operation.streaming:
             engine.current().record(record)
-        _write(self._method, self._path, record)
+        _write(self._method, self._path, record, self._operation.streaming)
 
     def _record(self, status: int, error: str) -> RequestRecord:
         start, finish = self._start, self._finish
@@ -71,27 +71,29 @@ class RequestLog:
         )
 
 
-def _write(method: str, path: str, record: RequestRecord) -> None:
+def _write(method: str, path: str, record: RequestRecord, inference: bool) -> None:
+    facts: dict[str, object] = {"model": _word(record.model), "status": record.status}
+    if inference:
+        facts |= _inference_facts(record)
+    facts["total_ms"] = f"{record.total_s * 1000:.1f}"
+    if record.error:
+        facts["error"] = repr(record.error[:_LONGEST])
+    line = " ".join([f"{name}={value}" for name, value in facts.items()])
+    logger.info("%s %s -> %s %s", method, _word(path), record.operation, line)
+
+
+def _inference_facts(record: RequestRecord) -> dict[str, object]:
     route = record.route
-    logger.info(
-        "%s %s -> %s model=%s status=%d requested=%s routed=%s executed=%s reason=%s prompt_tokens=%d "
-        "completion_tokens=%d queue_ms=%.1f ttft_ms=%s total_ms=%.1f%s",
-        method,
-        _word(path),
-        record.operation,
-        _word(record.model),
-        record.status,
-        route.requested if route else "-",
-        route.routed if route else "-",
-        (route.executed if route else "-").replace(" ", ""),
-        route.reason if route else "-",
-        record.prompt_tokens,
-        record.completion_tokens,
-        record.queue_s * 1000,
-        "-" if record.ttft_s is None else f"{record.ttft_s * 1000:.1f}",
-        record.total_s * 1000,
-        f" error={record.error[:_LONGEST]!r}" if record.error else "",
-    )
+    return {
+        "requested": route.requested if route else "-",
+        "routed": route.routed if route else "-",
+        "executed": _word(route.executed if route else ""),
+        "reason": route.reason if route else "-",
+        "prompt_tokens": record.prompt_tokens,
+        "completion_tokens": record.completion_tokens,
+        "queue_ms": f"{record.queue_s * 1000:.1f}",
+        "ttft_ms": "-" if record.ttft_s is None else f"{record.ttft_s * 1000:.1f}",
+    }
 
 
 def _word(text: str) -> str:

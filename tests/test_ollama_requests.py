@@ -154,7 +154,8 @@ def test_format_is_json_or_a_schema_kept_as_it_was_written() -> None:
     assert chat(format="").constraint is None
     assert chat(format="json").constraint == Constraint()
     body = b'{"model":"m","messages":[{"role":"user"}],"format":{"type": "object",  "properties":{}}}'
-    assert parse_chat(body).constraint == Constraint('{"type": "object",  "properties":{}}')
+    request: Any = parse_chat(body)
+    assert request.constraint == Constraint('{"type": "object",  "properties":{}}')
 
 
 @pytest.mark.parametrize(

@@ -147,10 +147,9 @@ def test_an_error_in_a_stream_is_what_the_sdks_raise_on() -> None:
 
 def test_every_answer_has_an_id_of_its_own() -> None:
     request = ChatRequest(model="m", messages=())
-    ids = {
-        re.search(rb'"id":"(chatcmpl-[0-9a-f]+)"', ChatEncoder(request).event(TextDelta("a")))[1]
-        for _ in "ab"
-    }
+    chunks = [ChatEncoder(request).event(TextDelta("a")) for _ in range(2)]
+    ids = {json.loads(chunk.removeprefix(b"data: "))["id"] for chunk in chunks}
+    assert all(re.fullmatch("chatcmpl-[0-9a-f]{24}", each) for each in ids)
     assert len(ids) == 2
 
 

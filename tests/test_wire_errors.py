@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
+from conftest import RunningServer, Serve
 
 from compat_api import errors
 from compat_api.urls import OPERATIONS
@@ -114,3 +116,136 @@ def test_an_unknown_route_is_plain_text_for_ollama_and_json_for_openai(
         assert answer == body
     else:
         assert json.loads(answer)["error"]["message"].startswith(str(status))
+
+
+# --- Against the server -------------------------------------------------------------------------------------
+
+TURN = [{"role": "user", "content": "hello"}]
+
+
+def post(server: RunningServer, path: str, body: Any, **headers: str) -> httpx.Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return httpx.post(server.url + path, content=content, headers=headers, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "words"),
+    [
+        ("/api/chat", b"", 400, "missing request body"),
+        ("/api/generate", b"", 400, "missing request body"),
+        ("/api/embed", b"", 400, "missing request body"),
+        ("/api/show", b"", 400, "missing request body"),
+        ("/api/chat", b'{"model":}', 400, "invalid character '}' looking for beginning of value"),
+        ("/api/chat", {"messages": TURN}, 400, "model is required"),
+        ("/api/generate", {"prompt": "hello"}, 404, "model '' not found"),
+        ("/api/chat", {"model": "Nope", "messages": TURN}, 404, "model 'Nope' not found"),
+        ("/api/generate", {"model": "nope", "keep_alive": 0}, 404, "model 'nope' not found"),
+        ("/api/embed", {"model": "nope", "input": "a"}, 404, 'model "nope" not found, try pulling it first'),
+        ("/api/chat", {"model": "a b", "messages": TURN}, 400, "invalid model name"),
+        ("/api/chat", {"model": "all-minilm", "messages": TURN}, 400, '"all-minilm" does not support chat'),
+        (
+            "/api/generate",
+            {"model": "all-minilm", "prompt": "a"},
+            400,
+            '"all-minilm" does not support generate',
+        ),
+        ("/api/generate", {"model": "all-minilm"}, 400, '"all-minilm" does not support generate'),
+        (
+            "/api/chat",
+            {"model": "demo", "messages": TURN, "options": {"num_predict": "x"}},
+            400,
+            'option "num_predict" must be of type integer',
+        ),
+    ],
+)
+def test_a_fault_is_told_before_any_stream_begins(
+    server: RunningServer, path: str, body: Any, status: int, words: str
+) -> None:
+    answer = post(server, path, body)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+    assert answer.json() == {"error": words}
+    assert answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
+def test_an_empty_body_is_an_object_of_openai_s(server: RunningServer, path: str) -> None:
+    answer = post(server, path, b"")
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["error"] == {
+        "message": "EOF",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("X-NPU-Proxy-Device", "TPU"),
+        ("X-Priority", "urgent"),
+        ("X-Deadline-Ms", "soon"),
+        ("X-Target-Strict", "so"),
+    ],
+)
+def test_a_bad_header_is_named(server: RunningServer, header: str, value: str) -> None:
+    for path in ("/api/chat", "/v1/chat/completions"):
+        answer = post(server, path, {"model": "demo", "messages": TURN}, **{header: value})
+        assert answer.status_code == 400
+        assert header in answer.text
+
+
+def test_a_device_that_is_not_there_is_unavailable_when_it_is_insisted_on(server: RunningServer) -> None:
+    body = {"model": "demo", "messages": TURN, "stream": False, "options": {"num_predict": 1}}
+    strict = {"X-NPU-Proxy-Device": "NPU", "X-Target-Strict": "true"}
+    for path in ("/api/chat", "/v1/chat/completions"):
+        answer = post(server, path, body, **strict)
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) >= 1
+    relaxed = post(server, "/api/chat", body, **{"X-NPU-Proxy-Device": "NPU"})
+    assert relaxed.status_code == 200
+    assert relaxed.headers["x-npu-proxy-requested-device"] == "NPU"
+    assert relaxed.headers["x-npu-proxy-device"] == "CPU"
+
+
+def test_a_prompt_that_fits_nowhere_is_refused_with_both_numbers(server: RunningServer) -> None:
+    body = {"model": "demo", "messages": [{"role": "user", "content": "model " * 6000}]}
+    answer = post(server, "/api/chat", body)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("the input length exceeds the context length")
+    cut = post(server, "/api/chat", {**body, "messages": body["messages"] + TURN, "truncate": True})
+    assert cut.status_code == 200
+    assert cut.headers["x-npu-proxy-truncated-messages"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/nothing", 404),
+        ("PUT", "/api/chat", 405),
+        ("GET", "/v1/nothing", 404),
+        ("PUT", "/v1/models", 405),
+    ],
+)
+def test_unknown_routes_and_methods(server: RunningServer, method: str, path: str, status: int) -> None:
+    answer = httpx.request(method, server.url + path)
+    assert answer.status_code == status
+    if path.startswith("/v1"):
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    else:
+        words = {404: "404 page not found", 405: "405 method not allowed"}
+        assert answer.text == words[status]
+        assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_a_body_that_is_too_large_is_refused_in_the_dialect(serve: Serve) -> None:
+    server = serve(NPU_PROXY_MAX_BODY="100KB")
+    body = {"model": "demo", "messages": [{"role": "user", "content": "x" * 200_000}]}
+    native = post(server, "/api/chat", body)
+    assert native.status_code == 413
+    assert isinstance(native.json()["error"], str)
+    other = post(server, "/v1/chat/completions", body)
+    assert other.status_code == 413
+    assert other.json()["error"]["type"] == "api_error"

@@ -1,0 +1,19 @@
+"""The official clients, unmodified: one of each for a server, kept open for the whole run."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import ollama
+import openai
+
+
+@cache
+def native(url: str) -> ollama.Client:
+    return ollama.Client(url)
+
+
+@cache
+def v1(url: str) -> openai.OpenAI:
+    """Without retries, which would hide what a server answers first."""
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
