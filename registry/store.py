@@ -157,13 +157,13 @@ def _key(name: str) -> str:
 
 def _with_connection(work: Callable[[], T]) -> T:
     """Run it on this thread's connection. That stays open, since to open one for each look costs six times the
-    look; after a fault the next look opens a new one.
+    look; one that has died meanwhile is replaced.
     """
     try:
         return work()
     except DatabaseError:
         connections.close_all()
-        raise
+        return work()
 
 
 def _on_a_loop() -> bool:

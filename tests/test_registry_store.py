@@ -185,6 +185,20 @@ def test_the_watch_outlives_a_database_that_fails_and_the_rows_stay(
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
+def test_a_connection_that_died_is_replaced_before_anyone_notices(store: Store) -> None:
+    make("demo:latest")
+
+    async def find() -> str:
+        await store.refresh()
+        await store._in_thread(lambda: connections["default"].connection.close())
+        with another_process():
+            await asyncio.to_thread(make, "new:latest")
+            await asyncio.to_thread(connections.close_all)
+        return (await store.find("new")).name
+
+    assert on_a_loop(find) == "new:latest"
+
+
 def test_models_are_listed_newest_first(store: Store) -> None:
     now = datetime.now(UTC)
     for name, age_h in (("old:latest", 3), ("new:latest", 1), ("middle:latest", 2)):
