@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from msgspec import structs
 
@@ -14,6 +15,7 @@ from inference.types import (
     EngineConfig,
     Event,
     Finish,
+    Kind,
     Message,
     ModelSpec,
     Sampling,
@@ -25,14 +27,14 @@ BUILTIN = Path(inference.builtin.__file__).parent
 GREEDY = Sampling(temperature=0.0)
 
 
-def spec_of(folder: Path, **changes: object) -> ModelSpec:
+def spec_of(folder: Path, **changes: Any) -> ModelSpec:
     """The spec of a model folder as the registry would make it, digests included."""
     files = {}
     for line in (folder / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split(maxsplit=1)
         files[name.lstrip("*")] = ((folder / name.lstrip("*")).stat().st_size, digest)
     size = sum(size for size, _ in files.values())
-    kind = "embedding" if (folder / "1_Pooling").exists() else "chat"
+    kind: Kind = "embedding" if (folder / "1_Pooling").exists() else "chat"
     capabilities = {"embedding"} if kind == "embedding" else {"completion", "tools", "thinking"}
     spec = ModelSpec(
         name=f"{folder.name}:latest", digest=files["openvino_model.xml"][1], path=folder, kind=kind, files=files,
@@ -47,7 +49,7 @@ DEMO = spec_of(BUILTIN / "demo")
 MINILM = spec_of(BUILTIN / "all-minilm")
 
 
-def ask(text: str = "How do I pull a model?", **changes: object) -> ChatRequest:
+def ask(text: str = "How do I pull a model?", **changes: Any) -> ChatRequest:
     fields = {
         "model": "demo",
         "messages": (Message(role="user", content=text),),
@@ -57,14 +59,14 @@ def ask(text: str = "How do I pull a model?", **changes: object) -> ChatRequest:
     return ChatRequest(**{**fields, **changes})
 
 
-def babble(tokens: int = 2000, seed: int = 6, **changes: object) -> ChatRequest:
+def babble(tokens: int = 2000, seed: int = 6, **changes: Any) -> ChatRequest:
     """A long answer: at this temperature every token is as likely as the end, one in two thousand."""
     hot = Sampling(temperature=1000.0, top_k=0, top_p=1.0, seed=seed, max_tokens=tokens)
     return ask(sampling=hot, **changes)
 
 
 @asynccontextmanager
-async def running_engine(**config: object) -> AsyncIterator[Engine]:
+async def running_engine(**config: Any) -> AsyncIterator[Engine]:
     engine = Engine(EngineConfig(**{"device": "CPU", **config}))
     await engine.start()
     try:

@@ -1,6 +1,7 @@
 """Slots and the waiting line of a device, on a real event loop."""
 
 import asyncio
+from collections.abc import Coroutine
 
 import pytest
 
@@ -8,8 +9,8 @@ from inference.admission import DeviceQueue
 from inference.errors import DeadlineExceeded, QueueFull, QueueTimeout
 
 
-def run(coroutine: object) -> None:
-    asyncio.run(asyncio.wait_for(coroutine, 10))  # type: ignore[arg-type]
+def run(scenario: Coroutine[None, None, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, 10))
 
 
 def test_first_come_first_served() -> None:

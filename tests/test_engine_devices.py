@@ -3,9 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
-from engines import DEMO, MINILM, ask, babble, events_of, finish_of, run, running_engine, start_of, text_of, until
+from engines import (
+    DEMO,
+    MINILM,
+    ask,
+    babble,
+    events_of,
+    finish_of,
+    run,
+    running_engine,
+    start_of,
+    text_of,
+    until,
+)
 from msgspec import structs
 
 from inference.engine import Engine
@@ -14,12 +27,12 @@ from inference.types import EmbedRequest, LoadRequest, Placement, Route
 
 
 @asynccontextmanager
-async def npu_engine(**config: object) -> AsyncIterator[Engine]:
+async def npu_engine(**config: Any) -> AsyncIterator[Engine]:
     async with running_engine(device="NPU", npu_emulation=True, **config) as engine:
         yield engine
 
 
-async def route_of(engine: Engine, **changes: object) -> Route:
+async def route_of(engine: Engine, **changes: Any) -> Route:
     return start_of(await events_of(engine, DEMO, ask(**changes))).route
 
 
@@ -35,7 +48,11 @@ def test_nobody_waits_behind_a_compile_while_another_device_can_answer() -> None
             assert first.reason == first.fallback_reason == "compiling"
             await until(lambda: ready_on(engine, "NPU"), 60)
             later = await route_of(engine)
-            assert (later.routed, later.executed, later.reason) == ("NPU", "NPU (emulated)", "within_npu_limit")
+            assert (later.routed, later.executed, later.reason) == (
+                "NPU",
+                "NPU (emulated)",
+                "within_npu_limit",
+            )
             assert not later.fell_back
 
     run(scenario, 120)
@@ -106,7 +123,9 @@ def test_embeddings_on_the_npu_are_those_of_the_cpu() -> None:
         vectors = []
         for device in ("CPU", "NPU"):
             async with npu_engine(embedding_device=device) as engine:
-                request = EmbedRequest(model="m", texts=("a cat sat", "two dogs"), placement=Placement(device=device))
+                request = EmbedRequest(
+                    model="m", texts=("a cat sat", "two dogs"), placement=Placement(device=device)
+                )
                 embedded = await engine.embed(MINILM, request)
                 assert embedded.start.route.routed == device
                 vectors.append([array("f", vector) for vector in embedded.vectors])

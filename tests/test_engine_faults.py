@@ -30,7 +30,7 @@ from inference.errors import (
     ShuttingDown,
     WorkerDied,
 )
-from inference.types import Constraint, EmbedRequest, LoadRequest
+from inference.types import Constraint, EmbedRequest, Event, LoadRequest
 
 
 def worker_pid(engine: Engine) -> int:
@@ -42,14 +42,18 @@ def worker_pid(engine: Engine) -> int:
 def test_a_killed_worker_ends_its_streams_and_the_next_request_is_answered(loopback: bool) -> None:
     async def scenario() -> None:
         async with running_engine(loopback_channel=loopback) as engine:
-            seen = []
-            with pytest.raises(WorkerDied):
+            seen: list[Event] = []
+
+            async def read_and_kill() -> None:
                 async with aclosing(engine.generate(DEMO, babble(3000))) as batches:
                     async for events in batches:
-                        seen += events
+                        seen.extend(events)
                         if len(seen) > 3:
                             os.kill(worker_pid(engine), signal.SIGKILL)
                             await asyncio.sleep(0.1)
+
+            with pytest.raises(WorkerDied):
+                await read_and_kill()
             assert start_of(seen).route.executed == "CPU"
             assert text_of(await events_of(engine, DEMO, ask()))
             assert engine.snapshot().devices[0].running == 0

@@ -109,7 +109,8 @@ def test_a_model_in_use_is_not_evicted_and_its_newcomer_waits() -> None:
             long = asyncio.create_task(events_of(engine, a, babble(600)))
             await until(lambda: engine.snapshot().devices[0].running == 1)
             short = await events_of(engine, b, ask())
-            assert long.done() and text_of(await long)
+            assert long.done()
+            assert text_of(await long)
             assert text_of(short)
             assert [model.name for model in engine.snapshot().models] == ["b:latest"]
 

@@ -1,24 +1,26 @@
 """The choice of a device, as a table: no server, no device."""
 
+from typing import Any
+
 import pytest
 
 from inference.errors import BadRequest, BreakerOpen, ContextLengthExceeded, DeviceUnavailable
 from inference.routing import Candidate, Choice, Facts, chain, choose, resolve_device, target
 
 
-def cpu(**changes: object) -> Candidate:
+def cpu(**changes: Any) -> Candidate:
     return Candidate(**{"device": "CPU", "limit_tokens": 4096, **changes})
 
 
-def npu(**changes: object) -> Candidate:
+def npu(**changes: Any) -> Candidate:
     return Candidate(**{"device": "NPU", "limit_tokens": 1801, **changes})
 
 
-def gpu(**changes: object) -> Candidate:
+def gpu(**changes: Any) -> Candidate:
     return Candidate(**{"device": "GPU", "limit_tokens": 4096, **changes})
 
 
-def facts(tokens: int = 100, **changes: object) -> Facts:
+def facts(tokens: int = 100, **changes: Any) -> Facts:
     return Facts(**{"prompt_tokens": tokens, "preferred": chain("NPU", ""), **changes})
 
 
@@ -35,7 +37,8 @@ def facts(tokens: int = 100, **changes: object) -> Facts:
         ("exactly at the limit", facts(1800), (npu(), cpu()), "NPU", "within_npu_limit", "", ""),
         (
             "a cold NPU: the CPU answers while it loads",
-            facts(), (npu(ready=False, load_s=120), cpu(ready=False, load_s=0.1)), "CPU", "compiling", "compiling", "NPU",
+            facts(), (npu(ready=False, load_s=120), cpu(ready=False, load_s=0.1)),
+            "CPU", "compiling", "compiling", "NPU",
         ),
         (
             "two copies do not fit: the NPU is not loaded beside the CPU's",
@@ -46,7 +49,7 @@ def facts(tokens: int = 100, **changes: object) -> Facts:
         ("an open breaker", facts(), (npu(breaker_s=3), cpu()), "CPU", "crashed", "crashed", ""),
         ("a load that failed", facts(), (npu(load_failed="no"), cpu()), "CPU", "load_failed", "load_failed", ""),
         ("the caller's device", facts(target="CPU"), (npu(), cpu()), "CPU", "target", "", ""),
-        ("the caller's device, cold", facts(target="NPU"), (npu(ready=False, load_s=99), cpu()), "NPU", "target", "", ""),
+        ("the caller's cold device", facts(target="NPU"), (npu(ready=False, load_s=9), cpu()), "NPU", "target", "", ""),
         (
             "the caller's device is absent",
             facts(target="GPU"), (npu(), cpu()), "NPU", "target_unavailable", "device_unavailable", "",
@@ -59,7 +62,13 @@ def facts(tokens: int = 100, **changes: object) -> Facts:
     ],
 )  # fmt: skip
 def test_the_device_that_answers(
-    case: str, facts: Facts, candidates: tuple[Candidate, ...], device: str, reason: str, fallback: str, background: str
+    case: str,
+    facts: Facts,
+    candidates: tuple[Candidate, ...],
+    device: str,
+    reason: str,
+    fallback: str,
+    background: str,
 ) -> None:
     plan = choose(facts, candidates)
     assert plan.choices[0] == Choice(device=device, reason=reason, fallback_reason=fallback), case

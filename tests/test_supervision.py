@@ -27,7 +27,9 @@ def chat(**changes: Any) -> dict[str, Any]:
     return {"model": "demo", "messages": QUESTION, "stream": False, "think": False, **changes}
 
 
-def post(server: RunningServer, path: str, body: dict[str, Any], timeout_s: float = 60) -> tuple[int, Any, Any]:
+def post(
+    server: RunningServer, path: str, body: dict[str, Any], timeout_s: float = 60
+) -> tuple[int, Any, Any]:
     """Status, decoded body, headers."""
     request = urllib.request.Request(server.url + path, json.dumps(body).encode())
     try:
@@ -90,8 +92,17 @@ def test_a_worker_killed_in_mid_stream_ends_it_with_an_error_and_the_next_reques
 
 def test_a_killed_worker_ends_an_openai_stream_with_an_error_event(server: RunningServer) -> None:
     answer(server)
-    long = {"type": "json_schema", "json_schema": {"name": "long", "schema": {"type": "string", "pattern": "[a-z]{900}"}}}
-    body = {"model": "demo", "messages": QUESTION, "stream": True, "response_format": long, "reasoning_effort": "none"}
+    long = {
+        "type": "json_schema",
+        "json_schema": {"name": "long", "schema": {"type": "string", "pattern": "[a-z]{900}"}},
+    }
+    body = {
+        "model": "demo",
+        "messages": QUESTION,
+        "stream": True,
+        "response_format": long,
+        "reasoning_effort": "none",
+    }
     request = urllib.request.Request(server.url + "/v1/chat/completions", json.dumps(body).encode())
     events = []
     with urllib.request.urlopen(request, timeout=60) as response:
@@ -136,7 +147,7 @@ def test_a_crash_loop_is_a_503_with_retry_after_until_the_breaker_closes(serve: 
         post(server, "/api/generate", {"model": "demo"})
         worker = worker_of(server)
         worker.send_signal(signal.SIGKILL)
-        wait_for(lambda: not worker.is_running())
+        psutil.wait_procs([worker], timeout=10)
         wait_for(lambda: b"demo" not in get_ps(server))
     status, body, headers = post(server, "/api/chat", chat())
     assert (status, "crashed repeatedly" in body["error"]) == (503, True)
@@ -175,7 +186,9 @@ def test_a_client_that_leaves_in_mid_stream_frees_its_slot(server: RunningServer
         {"$ref": "#/definitions/nowhere"},
     ],
 )
-def test_a_poisonous_grammar_is_a_400_beside_healthy_requests(server: RunningServer, schema: dict[str, Any]) -> None:
+def test_a_poisonous_grammar_is_a_400_beside_healthy_requests(
+    server: RunningServer, schema: dict[str, Any]
+) -> None:
     healthy: list[str] = []
     threads = [threading.Thread(target=lambda: healthy.append(answer(server))) for _ in range(4)]
     for thread in threads:
