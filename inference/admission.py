@@ -67,7 +67,9 @@ class DeviceQueue:
         if self.waiting >= self.max_waiting and self.running + self.loading >= self.slots:
             raise QueueFull(max(1.0, math.ceil(self.expected_wait_s())))
 
-    async def acquire(self, priority: int = 1, timeout_s: float = 0.0, deadline_s: float | None = None) -> Slot:
+    async def acquire(
+        self, priority: int = 1, timeout_s: float = 0.0, deadline_s: float | None = None
+    ) -> Slot:
         """A slot. `timeout_s` 0: no bound; `deadline_s`: seconds left until X-Deadline-Ms."""
         began = time.monotonic()
         if deadline_s is not None and deadline_s <= 0:

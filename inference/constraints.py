@@ -39,11 +39,17 @@ class ConstraintChecks:
         self._idle: asyncio.TimerHandle | None = None
 
     async def compiled(
-        self, constraint: Constraint, spec: ModelSpec, vocab_size: int, *, after_thinking: bool
+        self,
+        constraint: Constraint,
+        spec: ModelSpec,
+        vocab_size: int,
+        *,
+        after_thinking: bool,
+        thinking_open: bool,
     ) -> dict[str, Any]:
         """What the worker needs for this constraint. Raises InvalidGrammar."""
         check_bounds(constraint)
-        config = structured_config(constraint, after_thinking=after_thinking)
+        config = structured_config(constraint, after_thinking=after_thinking, thinking_open=thinking_open)
         key = (spec.digest, hashlib.sha256(repr(config).encode()).hexdigest())
         verdict = self._verdicts.get(key)
         if verdict is None:

@@ -64,7 +64,7 @@ _TRY_NEXT: dict[type[InferenceError], str] = {
 
 
 class Engine:
-    """Everything below runs on the event loop that called `start`, but `snapshot` and `record`, which any thread may."""
+    """Event loop only, but `snapshot` and `record`, which any thread may call."""
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -108,7 +108,7 @@ class Engine:
     # --- requests -----------------------------------------------------------------------------------------------------
 
     async def generate(self, spec: ModelSpec, request: ChatRequest) -> AsyncGenerator[list[Event], None]:
-        """Lists of the events that are ready; the first event is Start, the last Finish. Closing it frees the slot.
+        """Lists of the events that are ready; the first event is Start, the last Finish. Closing frees the slot.
 
         Raises InferenceError: before the first event when nothing was generated, after it when the stream broke.
         """
@@ -217,18 +217,27 @@ class Engine:
     ) -> ChatJob:
         preparation.check_capabilities(spec, request)
         text = await self._texts.get(spec)
-        longest = max(backend.candidate(spec, request.num_ctx).limit_tokens for backend in backends.values())
-        truncate = request.truncate or (request.truncate is None and self.config.overflow == "truncate")
-        job = await preparation.chat_job(spec, request, text, began, longest if truncate else None)
+        longest = None
+        if request.truncate or (request.truncate is None and self.config.overflow == "truncate"):
+            longest = max(
+                backend.candidate(spec, request.num_ctx).limit_tokens for backend in backends.values()
+            )
+        job = await preparation.chat_job(spec, request, text, began, longest)
         if request.constraint is None:
             return job
         grammar = await self._constraints.compiled(
-            request.constraint, spec, text.codec.vocab_size, after_thinking=job.think
-        )
+            request.constraint, spec, text.codec.vocab_size,
+            after_thinking=job.think, thinking_open=job.starts_in_thinking,
+        )  # fmt: skip
         return preparation.with_grammar(job, grammar)
 
     def _plan(
-        self, spec: ModelSpec, placement: Placement, prompt_tokens: int, num_ctx: int | None, embedding: bool = False
+        self,
+        spec: ModelSpec,
+        placement: Placement,
+        prompt_tokens: int,
+        num_ctx: int | None,
+        embedding: bool = False,
     ) -> routing.Plan:
         candidates = tuple(backend.candidate(spec, num_ctx) for backend in self._backends.values())
         names = tuple(self._backends)

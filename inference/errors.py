@@ -119,3 +119,11 @@ class InferenceTimeout(InferenceError):
 
 class WorkerDied(InferenceError):
     pass
+
+
+def runtime_words(text: str, model_path: str = "") -> str:
+    """The first line of the runtime's message that says something, without source places and the model's folder."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    useful = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    words = (useful or lines or [""])[0]
+    return (words.replace(model_path, "<model>") if model_path else words)[:300]

@@ -1,9 +1,8 @@
-"""Model files against their digests: the runtime loads a truncated or flipped file without a word (openvino-facts 7)."""
+"""Model files against their digests: the runtime may load a truncated or flipped file without a word."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +27,7 @@ def verify(spec: ModelSpec) -> None:
 
 def _verify_file(model: str, path: Path, name: str, size: int, digest: str) -> None:
     try:
-        stat = os.stat(path)
+        stat = path.stat()
     except OSError:
         raise ModelDamaged(model, name, "is missing or cannot be read") from None
     fingerprint = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
@@ -51,7 +50,7 @@ def fault_of(path: Path, size: int, digest: str, read: Callable[[int], object] =
         found = path.stat().st_size
         if found != size:
             return f"has {found} bytes instead of {size}"
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
                 hashed.update(block)
                 read(len(block))

@@ -61,10 +61,14 @@ def plan(spec: ModelSpec, device: str, *, budget: int, context: int, max_prompt_
             cost_bytes=cost, limit_tokens=prompt + response, max_prompt_len=prompt, min_response_len=response
         )
         return _checked(spec, sizes, budget)
-    return _checked(spec, _batching_plan(spec, device, budget - fixed, int(budget * KV_SHARE), context, fixed), budget)
+    return _checked(
+        spec, _batching_plan(spec, device, budget - fixed, int(budget * KV_SHARE), context, fixed), budget
+    )
 
 
-def _batching_plan(spec: ModelSpec, device: str, left: int, share: int, context: int, fixed: int) -> MemoryPlan:
+def _batching_plan(
+    spec: ModelSpec, device: str, left: int, share: int, context: int, fixed: int
+) -> MemoryPlan:
     block = KV_BLOCK_TOKENS["GPU" if device.startswith("GPU") else "CPU"]
     per_token = max(spec.kv_bytes_per_token, 1)
     tokens = min(max(context, KV_TOKENS_WANTED), max(share // per_token, context + SLACK_TOKENS))

@@ -19,7 +19,14 @@ from collections.abc import Callable
 
 from inference import integrity, memory
 from inference.breaker import Breaker
-from inference.errors import InferenceError, LoadFailed, ModelDamaged, ShuttingDown, WorkerDied
+from inference.errors import (
+    InferenceError,
+    LoadFailed,
+    ModelDamaged,
+    ShuttingDown,
+    WorkerDied,
+    runtime_words,
+)
 from inference.process import WorkerProcess
 from inference.spare import SpareWorker
 from inference.types import FOREVER, EngineConfig, ModelSpec
@@ -184,7 +191,9 @@ class Pool:
         self._failed.pop(key, None)
         worker.on_death = lambda: self._died(held)
         held.ready.set_result(None)
-        logger.info("loaded %s on %s (runs on %s) in %.2f s", spec.name, held.device, held.executed, held.load_s)
+        logger.info(
+            "loaded %s on %s (runs on %s) in %.2f s", spec.name, held.device, held.executed, held.load_s
+        )
         if held.users == 0:
             self._released(held, None, users=0)
 
@@ -196,7 +205,8 @@ class Pool:
             self._breaker(key).crashed()
         elif isinstance(error, LoadFailed):
             self._failed[key] = (time.monotonic(), str(error))
-            error = LoadFailed(f"model '{held.spec.name}' could not be loaded on {held.device}: {_first_line(error)}")
+            words = runtime_words(str(error), str(held.spec.path))
+            error = LoadFailed(f"model '{held.spec.name}' could not be loaded on {held.device}: {words}")
         level = logging.ERROR if isinstance(error, ModelDamaged) else logging.WARNING
         logger.log(level, "%s", error)
         if held.worker is not None:
@@ -310,7 +320,9 @@ class Pool:
         for held in self.held():
             self._stop_timer(held)
         workers = [held.worker for held in self.held() if held.worker is not None]
-        await asyncio.gather(self.spare.stop(), *(worker.close() for worker in workers), return_exceptions=True)
+        await asyncio.gather(
+            self.spare.stop(), *(worker.close() for worker in workers), return_exceptions=True
+        )
         for task in self._tasks:
             task.cancel()
         self._held.clear()
@@ -333,10 +345,3 @@ class Pool:
 def _eviction_order(held: Held) -> tuple[bool, float]:
     """Idle before busy, then least recently used."""
     return held.users > 0, held.last_used
-
-
-def _first_line(error: Exception) -> str:
-    """The runtime's words without its source paths."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    useful = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return (useful or lines or [""])[0][:300]

@@ -16,13 +16,21 @@ import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, cast
 
 from inference import job_object
-from inference.errors import BadRequest, InferenceError, InferenceTimeout, LoadFailed, WorkerDied
+from inference.errors import (
+    BadRequest,
+    InferenceError,
+    InferenceTimeout,
+    LoadFailed,
+    WorkerDied,
+    runtime_words,
+)
 from inference.run import Run
 from inference.worker import messages as wire
 
@@ -35,6 +43,7 @@ SILENCE_S = 30.0
 END_S = 1.0
 """An idle worker sees the closed channel at once; one inside a long step or a load is killed after this."""
 _ROOT = Path(__file__).resolve().parent.parent
+_NO_PROGRESS = "no progress for {:g} s (NPU_PROXY_INFERENCE_TIMEOUT)"
 _ids = itertools.count(1)
 
 
@@ -173,13 +182,16 @@ class WorkerProcess(asyncio.Protocol):
             if future is not None and not future.done():
                 future.set_exception(error)
                 future.exception()  # nobody may be waiting any more
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(error)
-        self._answers.clear()
+        self._fail_answers(error)
         runs, self._runs = self._runs, {}
         for run in runs.values():
             run.fail(error)
+
+    def _fail_answers(self, error: InferenceError) -> None:
+        answers, self._answers = self._answers, {}
+        for answer in answers.values():
+            if not answer.done():
+                answer.set_exception(error)
 
     # --- frames -------------------------------------------------------------------------------------------------
 
@@ -206,7 +218,7 @@ class WorkerProcess(asyncio.Protocol):
             case wire.LoadFailed(text) if self._loaded is not None and not self._loaded.done():
                 self._loaded.set_exception(LoadFailed(text))
             case wire.Fatal(text):
-                self._fatal = text
+                self._fatal = runtime_words(text)
 
     def _step(self, progress: list[wire.Progress], now: float) -> None:
         for entry in progress:
@@ -251,8 +263,9 @@ class WorkerProcess(asyncio.Protocol):
             if now - run.progress_at > self._timeout_s:
                 del self._runs[id]
                 self._cancel(id)
-                run.fail(InferenceTimeout(f"no progress for {self._timeout_s:g} s (NPU_PROXY_INFERENCE_TIMEOUT)"))
+                run.fail(InferenceTimeout(_NO_PROGRESS.format(self._timeout_s)))
         if silent_s > self._timeout_s:
+            self._fail_answers(InferenceTimeout(_NO_PROGRESS.format(self._timeout_s)))
             self.kill(f"made no progress for {self._timeout_s:g} s")
 
 
@@ -300,7 +313,9 @@ async def _accept(listener: socket.socket, secret: bytes) -> socket.socket:
         shown = b""
         try:
             async with asyncio.timeout(5):
-                while len(shown) < len(secret) and (data := await loop.sock_recv(connection, len(secret) - len(shown))):
+                while len(shown) < len(secret) and (
+                    data := await loop.sock_recv(connection, len(secret) - len(shown))
+                ):
                     shown += data
         except (TimeoutError, OSError):
             pass
@@ -323,6 +338,4 @@ def _popen(channel: str, log: IO[bytes], *, pass_fds: tuple[int, ...], stdin: in
 
 def _open_log(log_dir: Path | None) -> IO[bytes]:
     """A nameless file for what the child and the C++ runtime print; read once, when the child ends."""
-    import tempfile
-
     return tempfile.TemporaryFile(dir=log_dir)

@@ -128,7 +128,8 @@ def _ordered(facts: Facts, wanted: str, usable: list[Candidate], faults: dict[st
     background = next((c.device for c in left_behind if not c.ready and c.load_s > 0 and c.fits_memory), "")
     fallback = "" if first.device == wanted else faults.get(wanted) or _why_left(left_behind)
     choices = tuple(
-        Choice(device=c.device, reason=_reason(facts, c, fallback), fallback_reason=fallback) for c in in_order
+        Choice(device=c.device, reason=_reason(facts, c, fallback), fallback_reason=fallback)
+        for c in in_order
     )
     return Plan(requested=wanted, choices=choices, load_in_background=background)
 

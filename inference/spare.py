@@ -79,7 +79,9 @@ class SpareWorker:
     async def _start_worker(self) -> WorkerProcess:
         config = self._config
         worker = await process.spawn(
-            loopback=config.loopback_channel, log_dir=config.log_dir, inference_timeout_s=config.inference_timeout_s
+            loopback=config.loopback_channel,
+            log_dir=config.log_dir,
+            inference_timeout_s=config.inference_timeout_s,
         )
         worker.on_death = self._died
         hello = await asyncio.wait_for(asyncio.shield(worker.hello), process.START_DEADLINE_S)

@@ -49,7 +49,13 @@ class Sampling(Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_SAMPLING = Sampling(
-    temperature=0.8, top_k=40, top_p=0.9, min_p=0.0, repeat_penalty=1.0, presence_penalty=0.0, frequency_penalty=0.0
+    temperature=0.8,
+    top_k=40,
+    top_p=0.9,
+    min_p=0.0,
+    repeat_penalty=1.0,
+    presence_penalty=0.0,
+    frequency_penalty=0.0,
 )
 """Ollama's defaults (api-contract 2.3); used for what neither the request nor the model's parameters say."""
 

@@ -25,7 +25,9 @@ def hello() -> Hello:
     import openvino_genai
 
     core = openvino.Core()
-    devices = tuple((name, str(core.get_property(name, "FULL_DEVICE_NAME"))) for name in core.available_devices)
+    devices = tuple(
+        (name, str(core.get_property(name, "FULL_DEVICE_NAME"))) for name in core.available_devices
+    )
     return Hello(pid=os.getpid(), devices=devices, runtime=openvino_genai.__version__)
 
 

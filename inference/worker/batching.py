@@ -112,5 +112,3 @@ class BatchingRunner:
         if status == genai.GenerationStatus.IGNORED:
             return Progress(id, pack_ids(ids), "ignored")
         return Progress(id, pack_ids(ids), _FINISHED.get(reason, "length"))  # type: ignore[arg-type]
-
-

@@ -54,7 +54,9 @@ class EmbeddingRunner:
     """One embedding model on one device."""
 
     def __init__(self, load: Load, channel: Channel) -> None:
-        self._pipeline = genai.TextEmbeddingPipeline(load.path, load.device, configuration(load), **properties(load))
+        self._pipeline = genai.TextEmbeddingPipeline(
+            load.path, load.device, configuration(load), **properties(load)
+        )
         self._channel = channel
         self._batch_texts = 1 if load.device.startswith("NPU") else BATCH_TEXTS
         self._jobs: dict[int, _Job] = {}

@@ -41,7 +41,9 @@ class Loading:
         self._began = time.perf_counter()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.seconds = time.perf_counter() - self._began
         for target, saved in zip((1, 2), self._saved, strict=True):
             os.dup2(saved, target)

@@ -17,8 +17,11 @@ _FINISHED = {genai.GenerationFinishReason.STOP: "stop", genai.GenerationFinishRe
 
 
 def properties(load: Load) -> dict[str, Any]:
-    """The emulation compiles and runs the same static pipeline on the CPU (openvino-facts, "The NPU without an NPU")."""
-    options: dict[str, Any] = {"MAX_PROMPT_LEN": load.max_prompt_len, "MIN_RESPONSE_LEN": load.min_response_len}
+    """The emulation compiles and runs the same static pipeline on the CPU."""
+    options: dict[str, Any] = {
+        "MAX_PROMPT_LEN": load.max_prompt_len,
+        "MIN_RESPONSE_LEN": load.min_response_len,
+    }
     if load.emulated:
         options |= {"NPUW_DEVICES": "CPU", "NPUW_ONLINE_PIPELINE": "NONE"}
     if load.cache_dir:
