@@ -23,6 +23,7 @@ from registry.verification import FileCheck, check_files
 
 class Command(BaseCommand):
     help = "Show the installed models and check their files."
+    requires_system_checks = ()  # they would import the server
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", metavar="list | show | verify", required=True)
