@@ -129,6 +129,9 @@ _MAX_PROMPT_LEN = env.env_int(
 _TOKEN_LIMIT = env.env_int(
     "NPU_PROXY_TOKEN_LIMIT", 1800, "prompts with more tokens than this leave the NPU", least=1
 )
+_NPU_MODELS = env.env_int(
+    "NPU_PROXY_NPU_MODELS", 1, "language models resident on an NPU at once; more are swapped", least=1
+)
 _EMBEDDING_DEVICE = env.env_device(
     "NPU_PROXY_EMBEDDING_DEVICE", "auto", "where embeddings run; a device pins them", also="auto"
 )
@@ -149,6 +152,11 @@ _QUEUE_TIMEOUT_S = env.env_seconds(
     aliases=("NPU_PROXY_DEVICE_QUEUE_TIMEOUT",),
 )
 _MAX_QUEUE = env.env_int("OLLAMA_MAX_QUEUE", 512, "requests that may wait for a device", most=100_000)
+_BUSY_WAIT_MS = env.env_int(
+    "NPU_PROXY_BUSY_WAIT_MS",
+    2000,
+    "milliseconds: a device whose expected wait and load exceed this is busy, and the next of the chain is taken",
+)
 _CONTEXT_LENGTH = env.env_int(
     "OLLAMA_CONTEXT_LENGTH",
     0,
@@ -224,6 +232,8 @@ ENGINE = EngineConfig(
     embedding_device=_EMBEDDING_DEVICE,
     cache_dir=DATA_DIR / data_folder.CACHE,
     log_dir=DATA_DIR / data_folder.LOGS,
+    npu_models=_NPU_MODELS,
+    busy_wait_s=_BUSY_WAIT_MS / 1000,
     loopback_channel=EVENT_LOOP == "selector",
 )
 

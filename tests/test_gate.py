@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import socket
 from collections.abc import Sequence
 
 import pytest
-from conftest import RunningServer, Serve
 
 from npuproxy.gate import Answer, Gate, Passed, Rules
 from npuproxy.origins import Hosts, Origins, host_name
@@ -306,15 +304,6 @@ def test_every_operation_has_a_policy_for_others() -> None:
     assert open_to_all == {"/", "/api/version"}
 
 
-def test_a_refusal_speaks_the_dialect_of_its_path() -> None:
-    ollama = gate(guards_all=False).judge("POST", "/api/chat", headers(host="b"), ["192.0.2.1", 5])
-    openai = gate(guards_all=False).judge("POST", "/v1/chat/completions", headers(host="b"), ["192.0.2.1", 5])
-    assert isinstance(ollama, Answer)
-    assert isinstance(openai, Answer)
-    assert isinstance(json.loads(ollama.body)["error"], str)
-    assert "key" in json.loads(openai.body)["error"]["message"]
-
-
 # --- Paths ----------------------------------------------------------------------------------------------
 
 
@@ -351,94 +340,3 @@ def test_an_unknown_method_of_a_known_path_is_405_with_the_allowed_ones() -> Non
     assert isinstance(verdict, Answer)
     assert (verdict.status, verdict.body) == (405, b"405 method not allowed")
     assert dict(verdict.headers)[b"allow"] == b"POST"
-
-
-# --- The same through a real server ---------------------------------------------------------------------
-
-
-def ask(server: RunningServer, head: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
-    """One raw request on a connection of its own."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        connection.sendall(head.replace("\n", "\r\n").encode() + b"Connection: close\r\n\r\n" + body)
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    top, _, rest = answer.partition(b"\r\n\r\n")
-    first, *lines = top.decode("latin-1").split("\r\n")
-    given = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-    return int(first.split()[1]), given, rest
-
-
-def test_a_rebound_name_and_a_foreign_page_are_refused_by_the_server(server: RunningServer) -> None:
-    code, given, body = ask(server, "GET /api/tags HTTP/1.1\nHost: evil.test\n")
-    assert (code, body, given["content-length"]) == (403, b"", "0")
-    code, _, body = ask(
-        server,
-        "POST /api/chat HTTP/1.1\nHost: localhost\nOrigin: https://evil.test\nContent-Length: 2\n",
-        b"{}",
-    )
-    assert (code, body) == (403, b"")
-
-
-def test_the_root_path_header_moves_no_path(server: RunningServer) -> None:
-    """Daphne believes it, and Django would strip it: /x/api/version would become /api/version behind the gate."""
-    code, _, _ = ask(server, "GET /x/api/version HTTP/1.1\nHost: localhost\nDaphne-Root-Path: /x\n")
-    assert code == 404
-    code, _, _ = ask(server, "GET /api/version HTTP/1.1\nHost: localhost\nDaphne-Root-Path: /api\n")
-    assert code == 200
-
-
-def test_a_proxied_request_needs_a_key(server: RunningServer) -> None:
-    code, _, body = ask(server, "GET /api/tags HTTP/1.1\nHost: localhost\nX-Forwarded-For: 127.0.0.1\n")
-    assert code == 401
-    assert isinstance(json.loads(body)["error"], str)
-    code, _, _ = ask(server, "HEAD / HTTP/1.1\nHost: localhost\nX-Forwarded-For: 8.8.8.8\n")
-    assert code == 200
-
-
-def test_a_web_socket_passes_the_same_gate(server: RunningServer) -> None:
-    upgrade = "Upgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n"
-    for head in ("Host: evil.test\n", "Host: localhost\nOrigin: https://evil.test\n", "Host: localhost\n"):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-            request = f"GET /status HTTP/1.1\n{head}Connection: Upgrade\n{upgrade}\n".replace("\n", "\r\n")
-            connection.sendall(request.encode())
-            assert connection.recv(65536).startswith(b"HTTP/1.1 403 ")
-
-
-def test_the_request_id_is_echoed_when_it_is_clean_and_made_when_it_is_not(server: RunningServer) -> None:
-    _, given, _ = ask(server, "GET / HTTP/1.1\nHost: localhost\nX-Request-ID: my-id:42\n")
-    assert given["x-request-id"] == "my-id:42"
-    for bad in ("a b", "x" * 129, "<script>"):
-        _, given, _ = ask(server, f"GET / HTTP/1.1\nHost: localhost\nX-Request-ID: {bad}\n")
-        assert given["x-request-id"].startswith("req_")
-        assert len(given["x-request-id"]) == 28
-
-
-def test_every_answer_names_the_version(server: RunningServer) -> None:
-    for path in ("/", "/api/version", "/nothing", "/status"):
-        _, given, _ = ask(server, f"GET {path} HTTP/1.1\nHost: localhost\n")
-        assert given["x-npu-proxy-version"].count(".") == 2
-
-
-def test_unknown_paths_and_methods_speak_their_dialect(server: RunningServer) -> None:
-    code, given, body = ask(server, "GET /nothing HTTP/1.1\nHost: localhost\n")
-    assert (code, given["content-type"], body) == (404, "text/plain", b"404 page not found")
-    code, given, body = ask(server, "GET /v1/nothing HTTP/1.1\nHost: localhost\n")
-    assert (code, given["content-type"]) == (404, "application/json")
-    assert json.loads(body)["error"]["type"] == "not_found_error"
-    code, given, body = ask(server, "GET /api/chat HTTP/1.1\nHost: localhost\n")
-    assert (code, given["allow"], body) == (405, "POST", b"405 method not allowed")
-
-
-def test_a_trusted_network_needs_no_key(serve: Serve) -> None:
-    """The peer is this machine's own address on an interface that is not loopback."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            pytest.skip("this machine has no interface but loopback")
-        own = probe.getsockname()[0]
-    for trusted, wanted in (("", 401), (f"{own}/32", 200)):
-        server = serve(NPU_PROXY_HOST="0.0.0.0", NPU_PROXY_TRUSTED_NETWORKS=trusted)
-        with socket.create_connection((own, server.port), timeout=10) as connection:
-            connection.sendall(f"GET /api/tags HTTP/1.1\r\nHost: {own}\r\nConnection: close\r\n\r\n".encode())
-            assert int(connection.recv(65536).split()[1]) == wanted
-        server.stop()
