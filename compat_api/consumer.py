@@ -17,6 +17,7 @@ from msgspec import structs
 from compat_api import errors, headers
 from compat_api.request_log import RequestLog
 from compat_api.urls import Operation
+from inference.errors import ShuttingDown
 from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 from registry import store
 
@@ -51,6 +52,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         self.log = RequestLog(self.request_id, scope["method"], scope["path"], self.operation)
         self._writable = scope.get("npuproxy.writable")
         self._started = False
+        self._client_gone = False
         body = await read_body(receive)
         if body is None:
             self.log.close(errors.CLIENT_GONE, "client gone")
@@ -62,6 +64,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         gone = asyncio.create_task(until_disconnect(receive))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            self._client_gone = gone.done()
         finally:
             gone.cancel()
             work.cancel()
@@ -71,7 +74,10 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         try:
             await self.handle(body)
         except asyncio.CancelledError:
-            self.log.close(errors.CLIENT_GONE, "client gone")
+            if self._client_gone:
+                self.log.close(errors.CLIENT_GONE, "client gone")
+            else:  # the server stops and has waited for long enough
+                await self._fail(ShuttingDown())
             raise
         except Exception as error:
             await self._fail(error)

@@ -149,7 +149,7 @@ def test_a_tool_call_is_whole_and_its_arguments_are_an_object(server: RunningSer
 
 def test_a_tool_result_is_taken_back(server: RunningServer) -> None:
     call = {"id": "call_00000001", "function": {"name": "get_weather", "arguments": {"city": "Paris"}}}
-    messages = [
+    messages: Any = [
         {"role": "user", "content": "What is the weather in Paris?"},
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "content": "12 degrees, rain", "tool_name": "get_weather"},

@@ -211,11 +211,12 @@ def test_a_device_that_is_not_there_is_unavailable_when_it_is_insisted_on(server
 
 
 def test_a_prompt_that_fits_nowhere_is_refused_with_both_numbers(server: RunningServer) -> None:
-    body = {"model": "demo", "messages": [{"role": "user", "content": "model " * 6000}]}
+    long = [{"role": "user", "content": "model " * 6000}]
+    body = {"model": "demo", "messages": long}
     answer = post(server, "/api/chat", body)
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("the input length exceeds the context length")
-    cut = post(server, "/api/chat", {**body, "messages": body["messages"] + TURN, "truncate": True})
+    cut = post(server, "/api/chat", {**body, "messages": long + TURN, "truncate": True})
     assert cut.status_code == 200
     assert cut.headers["x-npu-proxy-truncated-messages"] == "1"
 

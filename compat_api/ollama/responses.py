@@ -39,6 +39,7 @@ class Encoder:
         self._head = b'{"model":%b,"created_at":"' % orjson.dumps(model)
         before, self._after = around
         self._text = b'",' + before
+        self._more = self._after + b',"done":false}\n'
         self._calls = 0
 
     def event(self, event: Event) -> bytes:
@@ -68,7 +69,7 @@ class Encoder:
         return ndjson(errors.envelope("ollama", status, message, code))
 
     def _line(self, fields: bytes) -> bytes:
-        return b'%b%b%b%b%b,"done":false}\n' % (self._head, self._now(), self._text, fields, self._after)
+        return b"".join((self._head, self._now(), self._text, fields, self._more))
 
     def _object(self, fields: bytes, done: bytes) -> bytes:
         return b'%b%b%b%b%b,"done":%b}' % (self._head, self._now(), self._text, fields, self._after, done)

@@ -54,7 +54,7 @@ class ChatEncoder:
 
     def _delta(self, content: bytes) -> bytes:
         role, self._role = self._role, b""
-        return b'%b%b"content":%b},"finish_reason":null}]}\n\n' % (self._chunk, role, content)
+        return b"".join((self._chunk, role, b'"content":', content, b'},"finish_reason":null}]}\n\n'))
 
     def _end(self, finish: Finish) -> bytes:
         first = self._delta(b'""') if self._role else b""
