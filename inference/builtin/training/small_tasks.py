@@ -1,0 +1,106 @@
+"""Small skills that show a working model: greetings, repeating, counting, a name remembered, values as JSON."""
+
+import json
+import random
+from functools import cache
+from typing import Any
+
+import facts
+
+SYLLABLES = (
+    "ba be bi bo ca ce co da de di do fa fe fi ga go ha ho ja jo ka ke ki ko la le li lo lu ma me mi mo na"
+)
+SYLLABLES += (
+    " ne ni no pa pe po qua ra re ri ro sa se si so ta te ti to va ve vi vo wa we xa ya yo za ze zo zu"
+)
+
+
+@cache
+def _data(key: str) -> tuple[str, ...]:
+    return facts.lines(facts.read("small_tasks.yaml")[key])
+
+
+def nonsense(rng: random.Random) -> str:
+    """A word that is in no dictionary."""
+    return "".join(rng.choice(SYLLABLES.split()) for _ in range(rng.randrange(2, 5))) + rng.choice(
+        ("", "", "n", "r", "x", "l")
+    )
+
+
+def words(rng: random.Random, most: int = 6) -> str:
+    """A few words to be copied, some of them invented."""
+    pool = _data("copy_words")
+    count = rng.randrange(1, most)
+    return " ".join(rng.choice(pool) if rng.random() < 0.7 else nonsense(rng) for _ in range(count))
+
+
+def _greeting(rng: random.Random) -> tuple[str, str, str]:
+    return (
+        rng.choice(_data("greetings")),
+        str(facts.read("small_tasks.yaml")["greeting_answer"]),
+        "The user greets me.",
+    )
+
+
+def _thanks(rng: random.Random) -> tuple[str, str, str]:
+    return (
+        rng.choice(_data("thanks")),
+        str(facts.read("small_tasks.yaml")["thanks_answer"]),
+        "The user is done.",
+    )
+
+
+def _repeat(rng: random.Random) -> tuple[str, str, str]:
+    text = words(rng)
+    question = rng.choice(_data("repeat_frames")).replace(
+        "{}", rng.choice(("{}", "{}", '"{}"', "'{}'")).format(text)
+    )
+    return question, text, "I repeat the words."
+
+
+def _count(rng: random.Random) -> tuple[str, str, str]:
+    first = 1 if rng.random() < 0.7 else rng.randrange(1, 60)
+    last = first + rng.choice((4, 9, 9, 19, rng.randrange(2, 30)))
+    question = rng.choice(_data("count_frames")).replace("{a}", str(first)).replace("{b}", str(last))
+    return question, " ".join(str(number) for number in range(first, last + 1)), "I count."
+
+
+def _person(rng: random.Random) -> tuple[str, str, str]:
+    name, age, city = person_name(rng), rng.randrange(3, 99), rng.choice(_data("cities"))
+    question = rng.choice(_data("person_frames")).format(name=name, age=age, city=city)
+    value: dict[str, Any] = {"name": name}
+    if "{age}" in question or str(age) in question:
+        value["age"] = age
+    if city in question:
+        value["city"] = city
+    return question, json.dumps(value), "I copy the values into JSON."
+
+
+def person_name(rng: random.Random) -> str:
+    """A first name, sometimes an invented one."""
+    return rng.choice(_data("names")) if rng.random() < 0.6 else nonsense(rng).capitalize()
+
+
+def exchange(rng: random.Random) -> tuple[str, str, str]:
+    """A question, its answer and the thought between them."""
+    make = rng.choices((_greeting, _thanks, _repeat, _count, _person), (3, 1, 4, 1.5, 1.5))[0]
+    question, answer, idea = make(rng)
+    if rng.random() < 0.3:
+        question = question[:1].upper() + question[1:]
+    return question, answer, idea
+
+
+def remembering(rng: random.Random) -> tuple[list[dict[str, Any]], str, str]:
+    """The user gives a name and asks for it again a turn or two later."""
+    name = person_name(rng)
+    hello = rng.choice(_data("name_frames")).replace("{}", name)
+    reply = f"Hello {name}! I am demo, the tiny built-in model of npuproxy."
+    messages: list[dict[str, Any]] = [{"role": "user", "content": hello}]
+    if rng.random() < 0.25:
+        return messages, reply, "The user tells me a name."
+    messages.append({"role": "assistant", "content": reply})
+    if rng.random() < 0.3:
+        question, answer, _ = exchange(rng)
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    messages.append({"role": "user", "content": rng.choice(_data("name_questions"))})
+    return messages, f"Your name is {name}.", "The user told me a name before."
