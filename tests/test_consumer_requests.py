@@ -7,12 +7,13 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
 import pytest
-from conftest import RunningServer
+from conftest import RunningServer, Serve
+from streams import long_stream
 
 LONG = {"type": "array", "items": {"type": "boolean"}, "minItems": 900}
 """An answer in this form takes seconds, whatever the model."""
@@ -84,6 +85,18 @@ def test_a_client_that_leaves_in_its_own_body_does_no_harm(server: RunningServer
     with connection(server) as sock:
         sock.sendall(request_bytes("/api/chat", chat_body())[:-20])
     assert httpx.get(f"{server.url}/api/version").status_code == 200
+
+
+@pytest.mark.slow
+def test_an_answer_that_the_stopping_server_cuts_says_so(serve: Serve) -> None:
+    server = serve()
+    with ExitStack() as stack:
+        answers = [stack.enter_context(long_stream(server)) for _ in range(12)]
+        server.request_stop()
+        last = [json.loads(answer.read().splitlines()[-1]) for answer in answers]
+    assert {"error": "the server is shutting down"} in last
+    assert all("error" in line or line["done"] for line in last)
+    assert "status=503" in server.log()
 
 
 def test_two_requests_on_one_connection_are_answered_in_turn(server: RunningServer) -> None:
