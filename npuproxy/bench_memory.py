@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import cast
 
 import psutil
@@ -24,6 +24,7 @@ RECEIVE_BUFFER_BYTES = 4096
 ANSWER_TOKENS = 1500
 STREAM_BYTES = 200_000_000
 IDLE_S = 20.0
+QUIET_DEADLINE_S = 60.0
 MB = 1e6
 
 UNREAD = Quantity(
@@ -40,18 +41,30 @@ def _server(stage: Stage) -> ServerTarget:
     return cast(ServerTarget, stage.target)
 
 
-def _memory_bytes(process: psutil.Process) -> int:
+def _share_bytes(process: psutil.Process) -> int:
     """The share of a process: PSS where the system knows it, else what it alone uses."""
     full = process.memory_full_info()
     return int(getattr(full, "pss", 0) or full.uss)
 
 
-def _peak(process: psutil.Process, seconds: float, until: Callable[[], bool] = lambda: False) -> int:
-    deadline = time.monotonic() + seconds
+def _own_bytes(process: psutil.Process) -> int:
+    """What the process wrote itself: unlike USS it stays the same when another user of a library ends."""
+    plain = process.memory_info()
+    shared = getattr(plain, "shared", None)
+    return int(process.memory_full_info().uss if shared is None else plain.rss - shared)
+
+
+def _peak_until_quiet(process: psutil.Process) -> int:
+    """Until nothing from the process down takes CPU for a second."""
+    deadline = time.monotonic() + QUIET_DEADLINE_S
     peak = 0
-    while time.monotonic() < deadline and not until():
-        peak = max(peak, process.memory_full_info().uss)
-        time.sleep(0.2)
+    while time.monotonic() < deadline:
+        before = cpu_seconds(process)
+        for _ in range(5):
+            peak = max(peak, _own_bytes(process))
+            time.sleep(0.2)
+        if cpu_seconds(process) - before < 0.1:
+            break
     return peak
 
 
@@ -70,7 +83,7 @@ def unread(stage: Stage) -> list[Result]:
         stage.say(f"unread: round {index + 1}")
         _read_all(target, tokens)
         target.settle()
-        before = target.process.memory_full_info().uss
+        before = _own_bytes(target.process)
         growth.append((_peak_unread(target, tokens) - before) / MB)
     return [of_rounds(UNREAD, growth)]
 
@@ -95,19 +108,12 @@ def _read_all(target: ServerTarget, tokens: int) -> None:
 
 
 def _peak_unread(target: ServerTarget, tokens: int) -> int:
-    """Until every answer is generated: no process takes CPU any more."""
+    """Until every answer is generated."""
     connections = [connect(target.address, RECEIVE_BUFFER_BYTES) for _ in range(READERS)]
     try:
         for seed, connection in enumerate(connections):
             connection.sendall(_babble(tokens, seed))
-        peak = _peak(target.process, 1.0)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            before = cpu_seconds(target.process)
-            peak = max(peak, _peak(target.process, 1.0))
-            if cpu_seconds(target.process) - before < 0.1:
-                return peak
-        return peak
+        return _peak_until_quiet(target.process)
     finally:
         for connection in connections:
             connection.close()
@@ -122,7 +128,7 @@ def unread_stream(stage: Stage) -> list[Result]:
         stage.say(f"unread-stream: round {index + 1}")
         with _writing_server() as (process, port):
             _take(port, total // 10)
-            before = process.memory_full_info().uss
+            before = _own_bytes(process)
             growth.append((_peak_of_stream(process, port, total) - before) / MB)
     return [of_rounds(UNREAD_STREAM, growth)]
 
@@ -148,10 +154,10 @@ def _take(port: int, total: int) -> None:
 
 
 def _peak_of_stream(process: psutil.Process, port: int, total: int) -> int:
-    """Three seconds without a read, then everything is read."""
+    """Not read until the server stops writing, then read to its end."""
     with connect(("127.0.0.1", port), RECEIVE_BUFFER_BYTES) as connection:
         connection.sendall(post("/api/chat", {"bytes": total}))
-        peak = _peak(process, 3.0)
+        peak = _peak_until_quiet(process)
         connection.settimeout(60)
         received, next_look = 0, 0
         tail = b""
@@ -159,7 +165,7 @@ def _peak_of_stream(process: psutil.Process, port: int, total: int) -> int:
             tail = (tail + data)[-16:]
             received += len(data)
             if received >= next_look:
-                peak = max(peak, process.memory_full_info().uss)
+                peak = max(peak, _own_bytes(process))
                 next_look += total // 20
         if received < total:
             raise BenchError(f"the stream ended after {received} of {total} bytes")
@@ -184,7 +190,7 @@ def idle(stage: Stage) -> list[Result]:
         time.sleep(seconds)
         shares.append((cpu_seconds(target.process) - before) / (time.perf_counter() - began) * 100)
         processes = [target.process, *target.process.children(recursive=True)]
-        each = [_memory_bytes(process) / MB for process in processes]
+        each = [_share_bytes(process) / MB for process in processes]
         sizes.append(sum(each))
     parts = " + ".join(f"{size:.0f}" for size in each)
     return [

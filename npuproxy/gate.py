@@ -30,6 +30,9 @@ OPEN_PAGES = ("/healthz",)
 PAGES = ("/status", "/admin", "/static", *OPEN_PAGES)
 """What Django serves beside compat_api's operations; urls.py has the views."""
 
+_ODD = re.compile(r"//|;|\\|/\.\.?(/|$)")
+"""Spellings that one reader of a path takes for another one; no path of ours has them."""
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
 _STAINLESS = (
     *("arch", "async", "custom-poll-interval", "helper-method", "lang", "os", "package-version"),
@@ -167,7 +170,7 @@ class Gate:
 
     def _route(self, method: str, path: str, cross: list[Header]) -> Answer | Passed:
         head = method == "HEAD"
-        if not path.startswith("/") or "//" in path or ";" in path or "\\" in path or not path.isprintable():
+        if not path.startswith("/") or not path.isprintable() or _ODD.search(path):
             status, headers, body = errors.unrouted(dialect_of(path), head=head)
             return Answer(status, headers + cross, body)
         resolved = resolve(method, path)

@@ -216,7 +216,9 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
         """
         details = self.connections.get(protocol)
         if details is None or "disconnected" in details:
-            await asyncio.sleep(0)  # an application that only ever sends must still notice that it was cancelled
+            await asyncio.sleep(
+                0
+            )  # an application that only ever sends must still notice that it was cancelled
             return
         if message["type"] == "http.response.body":
             await protocol.flow.writable()

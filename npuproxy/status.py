@@ -1,16 +1,194 @@
-"""The status page: one snapshot of the engine and the registry's rows, as HTML."""
+"""The status page: one snapshot of the engine and the registry's rows, made into words once, shown whole or in part.
+
+What is not known says so ("unknown", "–"); nothing here is a constant that looks like a measurement.
+"""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.decorators.http import require_safe
+from msgspec import Struct
 
 from inference import engine
+from inference.types import LoadedModel, RequestRecord, Snapshot
+from npuproxy import banner
+from registry import store
+from registry.model_info import ModelInfo
+
+SHOWN_REQUESTS = 50
+_SECURITY = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "Cache-Control": "no-store",
+}
 
 
+class ModelRow(Struct, frozen=True, kw_only=True):
+    """A model that exists, with the workers that hold it now."""
+
+    name: str
+    kind: str
+    facts: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    workers: tuple[WorkerRow, ...]
+
+
+class WorkerRow(Struct, frozen=True, kw_only=True):
+    """A worker with a model."""
+
+    device: str
+    executed: str
+    state: str
+    running: int
+    size: str
+    leaves: str
+
+
+class RequestRow(Struct, frozen=True, kw_only=True):
+    """A request that has ended."""
+
+    time: str
+    id: str
+    operation: str
+    model: str
+    status: int
+    failed: bool
+    route: str
+    reason: str
+    tokens: str
+    ttft: str
+    total: str
+    rate: str
+    error: str
+
+
+@require_safe
 def page(request: HttpRequest) -> HttpResponse:
-    return render(request, "status.html", {"snapshot": engine.current().snapshot()})
+    return _answer(request, "status.html")
 
 
+@require_safe
 def live(request: HttpRequest) -> HttpResponse:
-    return render(request, "status/_live.html", {"snapshot": engine.current().snapshot()})
+    """What changes: the page's script asks for it every other second."""
+    return _answer(request, "status/_live.html")
+
+
+def _answer(request: HttpRequest, template: str) -> HttpResponse:
+    address = f"{request.scheme}://{request.get_host()}"
+    snapshot = engine.current().snapshot()
+    context = {
+        "version": settings.VERSION,
+        "address": address,
+        "curl": banner.curl(address),
+        "uptime": duration(snapshot.uptime_s),
+        "snapshot": snapshot,
+        "models": model_rows(snapshot, store.all_models()),
+        "memory": memory(snapshot),
+        "requests": [request_row(record) for record in snapshot.requests[:SHOWN_REQUESTS]],
+    }
+    response = render(request, template, context)
+    for name, value in _SECURITY.items():
+        response[name] = value
+    return response
+
+
+def model_rows(snapshot: Snapshot, models: list[ModelInfo]) -> list[ModelRow]:
+    """Loaded ones first, then by name."""
+    rows = [
+        ModelRow(
+            name=info.name,
+            kind=info.spec.kind,
+            facts=_facts(info),
+            capabilities=info.capabilities,
+            workers=tuple(
+                _worker(held, snapshot.time) for held in snapshot.models if held.digest == info.spec.digest
+            ),
+        )
+        for info in models
+    ]
+    return sorted(rows, key=lambda row: (not row.workers, row.name))
+
+
+def _facts(info: ModelInfo) -> tuple[str, ...]:
+    known = (
+        f"{info.parameter_size} parameters" if info.parameter_size else "",
+        info.quantization_level,
+        size(info.spec.size_bytes),
+        f"context {info.spec.context_length:,}" if info.spec.context_length else "",
+    )
+    return tuple(fact for fact in known if fact)
+
+
+def _worker(held: LoadedModel, now: float) -> WorkerRow:
+    leaves = "stays" if held.expires_at is None else f"leaves in {duration(max(0.0, held.expires_at - now))}"
+    return WorkerRow(
+        device=held.device,
+        executed=held.executed or "unknown",
+        state=held.state,
+        running=held.running,
+        size=size(held.size_bytes),
+        leaves=leaves if held.state == "ready" else "",
+    )
+
+
+def memory(snapshot: Snapshot) -> dict[str, str | int]:
+    budget, used = snapshot.memory_budget_bytes, snapshot.memory_used_bytes
+    return {
+        "used": size(used),
+        "budget": size(budget),
+        "percent": min(100, round(100 * used / max(1, budget))),
+    }
+
+
+def request_row(record: RequestRecord) -> RequestRow:
+    route = record.route
+    decode_s = record.total_s - (record.ttft_s or 0.0)
+    counted = record.completion_tokens > 1 and record.ttft_s is not None and decode_s > 0
+    return RequestRow(
+        time=datetime.fromtimestamp(record.time, UTC).astimezone().strftime("%H:%M:%S"),
+        id=record.id,
+        operation=record.operation,
+        model=record.model or "–",
+        status=record.status,
+        failed=record.status >= 400,
+        route=f"{route.requested} → {route.executed or route.routed}" if route else "–",
+        reason=route.reason.replace("_", " ") if route else "",
+        tokens=_tokens(record),
+        ttft="–" if record.ttft_s is None else duration(record.ttft_s),
+        total=duration(record.total_s),
+        rate=f"{(record.completion_tokens - 1) / decode_s:.0f}" if counted else "–",
+        error=record.error,
+    )
+
+
+def _tokens(record: RequestRecord) -> str:
+    if not record.completion_tokens:
+        return str(record.prompt_tokens or "–")
+    return f"{record.prompt_tokens} → {record.completion_tokens}"
+
+
+def size(count: float) -> str:
+    """Bytes as people say them."""
+    if count <= 0:
+        return "unknown"
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them, with two figures that matter."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    days, hours, minutes = whole // 86400, whole % 86400 // 3600, whole % 3600 // 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"

@@ -7,9 +7,15 @@ from django.contrib.staticfiles.views import serve as static_file
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import path, re_path
+from django.views import defaults
 
+from compat_api import errors
 from compat_api.django_urls import urlpatterns as operations
 from npuproxy import status
+
+admin.site.site_header = admin.site.site_title = "npuproxy"
+admin.site.index_title = "What this server knows"
+admin.site.site_url = "/status"
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -23,6 +29,19 @@ def static(request: HttpRequest, path: str) -> HttpResponseBase:
     response["Cache-Control"] = "max-age=3600"
     return response
 
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """An API's client gets its own envelope, a browser a page; nobody a stack trace."""
+    resolved = getattr(request, "scope", {}).get("npuproxy.resolved")
+    if resolved is None or resolved.operation is None:
+        return defaults.server_error(request)
+    status, headers, body = errors.render(resolved.operation.dialect, 500, "internal server error")
+    return HttpResponse(
+        body, status=status, headers={name.decode(): value.decode() for name, value in headers}
+    )
+
+
+handler500 = server_error
 
 urlpatterns = [
     *operations,
