@@ -17,6 +17,9 @@ _LARGEST_INT = 2**31 - 1
 _LARGEST_SEED = 2**63 - 1
 _SMALLEST_TOP_P = 1e-6
 _LARGEST_MIN_P = 0.999
+_COLDEST = 1e-4
+"""Below it every token but the likeliest is out of reach, and a float32 may become 0."""
+_REPEAT_PENALTIES = (1e-3, 1e3)
 _LARGEST_PENALTY = 2.0
 """Of presence and frequency: OpenAI's bound, and OpenVINO GenAI's."""
 
@@ -31,13 +34,19 @@ def bounded(sampling: Sampling) -> Sampling:
         raise BadRequest(f'"repeat_penalty": {sampling.repeat_penalty:g} is not above 0', "repeat_penalty")
     return structs.replace(
         sampling,
-        temperature=_within(sampling.temperature, 0.0, float(_LARGEST_INT)),
+        temperature=_temperature(sampling.temperature),
+        repeat_penalty=_within(sampling.repeat_penalty, *_REPEAT_PENALTIES),
         top_p=_within(sampling.top_p, _SMALLEST_TOP_P, 1.0),
         min_p=_within(sampling.min_p, 0.0, _LARGEST_MIN_P),
         top_k=_whole(sampling.top_k),
         max_tokens=_whole(sampling.max_tokens),
         seed=_seed(sampling.seed),
     )
+
+
+def _temperature(value: float | None) -> float | None:
+    """0 is greedy, as every negative one is for llama.cpp."""
+    return 0.0 if value is not None and value < _COLDEST else _within(value, 0.0, float(_LARGEST_INT))
 
 
 def _within(value: float | None, least: float, most: float) -> float | None:
