@@ -5,15 +5,19 @@ A table stands between `<!-- name -->` and `<!-- /name -->`; what stands there i
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from compat_api.urls import OPERATIONS
 from npuproxy import env
 from npuproxy.flags import FLAGS
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("npuproxy", "compat_api", "registry", "inference")
+_UNLISTED = {"migrations", "training"}
 
 
 class Table(NamedTuple):
@@ -44,16 +48,26 @@ def aliases() -> str:
     return _table(("also read", "as"), rows)
 
 
-def endpoints() -> str:
-    rows = ((f"`{', '.join(row.methods)}`", f"`{row.path}`", row.dialect) for row in OPERATIONS)
-    return _table(("method", "path", "API"), rows)
+def modules() -> str:
+    """Every module with the first paragraph of its docstring."""
+    parts = []
+    for package in PACKAGES:
+        files = sorted(path for path in (ROOT / package).rglob("*.py") if not _UNLISTED & set(path.parts))
+        rows = ((f"`{path.relative_to(ROOT / package)}`", _first_paragraph(path)) for path in files)
+        parts.append(f"### {package}\n\n" + _table(("file", "what it is"), (row for row in rows if row[1])))
+    return "\n\n".join(parts)
+
+
+def _first_paragraph(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    return " ".join(docstring.partition("\n\n")[0].split()).replace("<", "&lt;")
 
 
 TABLES = (
     Table("docs/configuration.md", "variables", variables),
     Table("docs/configuration.md", "flags", flags),
     Table("docs/configuration.md", "aliases", aliases),
-    Table("README.md", "endpoints", endpoints),
+    Table("docs/architecture.md", "modules", modules),
 )
 
 

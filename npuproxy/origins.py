@@ -1,4 +1,4 @@
-"""Which names a Host header may carry and which web origins may ask (api-contract 1.7). Pure."""
+"""Which names a Host header may carry and which web origins may ask. Pure."""
 
 from __future__ import annotations
 

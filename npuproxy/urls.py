@@ -35,10 +35,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     resolved = getattr(request, "scope", {}).get("npuproxy.resolved")
     if resolved is None or resolved.operation is None:
         return defaults.server_error(request)
-    status, headers, body = errors.render(resolved.operation.dialect, 500, "internal server error")
-    return HttpResponse(
-        body, status=status, headers={name.decode(): value.decode() for name, value in headers}
-    )
+    code, headers, body = errors.render(resolved.operation.dialect, 500, "internal server error")
+    return HttpResponse(body, status=code, headers={name.decode(): value.decode() for name, value in headers})
 
 
 handler500 = server_error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from compat_api.urls import OPERATIONS
 from npuproxy import documents, env
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +40,7 @@ def test_the_command_fails_on_a_stale_table(tmp_path: Path, settings: object) ->
         )
         (tmp_path / file).write_text(marked, "utf-8")
     settings.BASE_DIR = tmp_path  # type: ignore[attr-defined]
-    with pytest.raises(CommandError, match=r"stale: docs/configuration.md, README.md"):
+    with pytest.raises(CommandError, match=r"stale: docs/configuration.md, docs/architecture.md"):
         call_command("documents")
     call_command("documents", "--write")
     call_command("documents", "--check")
@@ -49,6 +51,19 @@ def test_a_document_without_a_place_for_its_table_is_an_error(tmp_path: Path) ->
     (tmp_path / "docs" / "configuration.md").write_text("nothing here", "utf-8")
     with pytest.raises(ValueError, match="no place for the table 'variables'"):
         documents.changed(tmp_path, write=False)
+
+
+def test_every_endpoint_is_on_the_page_of_the_api() -> None:
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    for operation in OPERATIONS:
+        assert f"`{operation.path}`" in page, operation.path
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for page in pages:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_every_variable_has_a_meaning_and_stands_once() -> None:
