@@ -1,8 +1,7 @@
 """HTTP/1.1 as it is on the wire: bounded while bytes arrive, held back while the client does not read.
 
 Built on Daphne's and Twisted's classes. Twisted's own `HTTPChannel` buffers a body of any length before
-anybody sees it, answers faults with an empty 400, and Daphne writes without asking whether the client reads
-(serving-facts, 3).
+anybody sees it, answers faults with an empty 400, and Daphne writes without asking whether the client reads.
 """
 
 from __future__ import annotations

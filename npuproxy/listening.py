@@ -8,6 +8,8 @@ import errno
 import ipaddress
 import socket
 import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import psutil
 
@@ -23,23 +25,28 @@ class ListenError(Exception):
 
 
 def open_sockets(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets, non-blocking. `host` 'auto' is loopback and, on Windows, the WSL switch. Raises
-    ListenError.
+    """Listening sockets on one port, non-blocking. Raises ListenError.
+
+    `host` 'auto' is loopback and, on Windows, the WSL switch. Port 0 is any free one.
     """
-    if host != "auto":
-        return [listen(address, port, family) for family, address in _resolved(host)]
-    sockets = [listen("127.0.0.1", port, socket.AF_INET)]
-    port = sockets[0].getsockname()[1]
+    opened: list[socket.socket] = []
     try:
-        if _has_ipv6_loopback():
-            sockets.append(listen("::1", port, socket.AF_INET6))
-        if switch := wsl_switch():
-            sockets.append(listen(str(switch.ip), port, socket.AF_INET))
+        for family, address in _auto() if host == "auto" else _resolved(host):
+            opened.append(listen(address, opened[0].getsockname()[1] if opened else port, family))
     except ListenError:
-        for opened in sockets:
-            opened.close()
+        for listener in opened:
+            listener.close()
         raise
-    return sockets
+    return opened
+
+
+def _auto() -> list[tuple[socket.AddressFamily, str]]:
+    addresses = [(socket.AF_INET, "127.0.0.1")]
+    if _has_ipv6_loopback():
+        addresses.append((socket.AF_INET6, "::1"))
+    if switch := wsl_switch():
+        addresses.append((socket.AF_INET, str(switch.ip)))
+    return addresses
 
 
 def _resolved(host: str) -> list[tuple[socket.AddressFamily, str]]:
@@ -93,9 +100,12 @@ def _has_ipv6_loopback() -> bool:
 
 def wsl_switch() -> ipaddress.IPv4Interface | None:
     """This machine's address on the switch to WSL2; None off Windows and where networking is mirrored."""
-    if sys.platform != "win32":
-        return None
-    for name, entries in psutil.net_if_addrs().items():
+    return wsl_switch_among(psutil.net_if_addrs()) if sys.platform == "win32" else None
+
+
+def wsl_switch_among(interfaces: Mapping[str, Iterable[Any]]) -> ipaddress.IPv4Interface | None:
+    """The switch by its name; `interfaces` as psutil.net_if_addrs gives them."""
+    for name, entries in interfaces.items():
         for entry in entries if name.startswith(_WSL_SWITCH) else ():
             if entry.family == socket.AF_INET and entry.netmask:
                 return ipaddress.IPv4Interface(f"{entry.address}/{entry.netmask}")
