@@ -207,7 +207,7 @@ class WorkerProcess(asyncio.Protocol):
             case wire.Step(progress):
                 self._step(progress, now)
             case wire.RequestFailed(id, text):
-                self._request_failed(id, BadRequest(text))
+                self._request_failed(id, BadRequest(runtime_words(text)))
             case wire.Embedded(id) | wire.Checked(id):
                 if (answer := self._answers.pop(id, None)) is not None and not answer.done():
                     answer.set_result(message)

@@ -79,7 +79,7 @@ class BatchingRunner:
         ids = numpy.frombuffer(add.ids, dtype=numpy.int32).astype(numpy.int64)[None, :]
         try:
             handle = self._pipeline.add_request(add.id, openvino.Tensor(ids), generation_config(add))
-        except RuntimeError as error:  # an invalid configuration does no harm to the others
+        except (RuntimeError, TypeError, ValueError) as error:  # an invalid configuration harms nobody else
             self._channel.send(RequestFailed(add.id, str(error)))
             return
         self._running[add.id] = handle
