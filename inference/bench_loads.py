@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from inference.bench_models import Subject
-from inference.bench_rows import Stage
+from inference.bench_rows import QUESTION, Stage
 from inference.bench_sides import BenchError, Call, Trace
 from inference.bench_table import Aim, Quantity, Result, of_rounds
 from inference.errors import LoadFailed
@@ -34,8 +34,8 @@ def load(stage: Stage) -> list[Result]:
     stage.target.start()
     ours: list[float] = []
     theirs: list[float] = []
-    for index in range(stage.rounds):
-        stage.say(f"load: round {index + 1} of {stage.rounds}")
+    for index in range(stage.sizes.rounds):
+        stage.say(f"load: round {index + 1} of {stage.sizes.rounds}")
         stage.target.settle()
         ours.append(stage.target.load("demo"))
         stage.target.unload("demo")
@@ -48,11 +48,11 @@ def kill(stage: Stage) -> list[Result]:
     """From the kill to the end of the next whole answer; a request that fails is sent again at once."""
     stage.clear()
     stage.target.load("demo")
-    call = stage.demo.call("How do I pull a model?", ANSWER_TOKENS)
+    call = stage.demo.call(QUESTION, ANSWER_TOKENS)
     times: list[float] = []
     failed: list[str] = []
-    for index in range(stage.rounds):
-        stage.say(f"kill: round {index + 1} of {stage.rounds}")
+    for index in range(stage.sizes.rounds):
+        stage.say(f"kill: round {index + 1} of {stage.sizes.rounds}")
         stage.run([call])
         stage.target.settle()
         began = time.perf_counter()
@@ -87,8 +87,8 @@ def swap(stage: Stage) -> list[Result]:
     stage.target.load(stage.demo.name)
     extra: dict[str, list[float]] = {stage.bench.name: [], stage.demo.name: []}
     sides: dict[str, list[str]] = {name: [] for name in extra}
-    for index in range(stage.rounds):
-        stage.say(f"swap: round {index + 1} of {stage.rounds}")
+    for index in range(stage.sizes.rounds):
+        stage.say(f"swap: round {index + 1} of {stage.sizes.rounds}")
         for subject in (stage.bench, stage.demo):
             bare_s = _bare_load_s(subject)
             stage.target.settle()

@@ -7,16 +7,16 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
+from msgspec import Struct
+
 from inference.bench_models import BENCH_NAME, Subject
 from inference.bench_sides import BareSide, BenchError, Call, Target, Trace
 from inference.bench_table import Aim, Quantity, Result, of_rounds, percentile
 from inference.worker.bare import Kind
 
-DECODE_TOKENS = 256
-STREAMS, STREAM_TOKENS = 16, 96
-PAIRS = 300
+QUESTION = "How do I pull a model?"
+STREAMS = 16
 PREFIX_TOKENS = 1000
-ARRIVING_TOKENS = 2000
 PAUSE_S = 0.005
 """Between the two halves of a TTFT pair: what one side still clears up must not be the other one's time."""
 
@@ -40,6 +40,29 @@ NEIGHBOUR = Quantity(
 )
 
 
+class Sizes(Struct, frozen=True, kw_only=True):
+    """How much is measured."""
+
+    rounds: int = 7
+    pairs: int = 300
+    decode_tokens: int = 256
+    stream_tokens: int = 96
+    running_tokens: int = 512
+    arriving_tokens: int = 2000
+    arrives_s: float = 0.5
+
+
+QUICK = Sizes(
+    rounds=2,
+    pairs=10,
+    decode_tokens=24,
+    stream_tokens=8,
+    running_tokens=96,
+    arriving_tokens=300,
+    arrives_s=0.05,
+)
+
+
 class Stage:
     """What every row works with. Bare sides are started when first asked for and kept until `clear`."""
 
@@ -48,6 +71,7 @@ class Stage:
     ) -> None:
         self.target = target
         self.quick = quick
+        self.sizes = QUICK if quick else Sizes()
         self.say = say
         self._subjects = {subject.name: subject for subject in subjects}
         self._bare: dict[tuple[str, Kind], BareSide] = {}
@@ -60,10 +84,6 @@ class Stage:
     @property
     def bench(self) -> Subject:
         return self._subjects[BENCH_NAME]
-
-    @property
-    def rounds(self) -> int:
-        return 2 if self.quick else 7
 
     def bare(self, subject: Subject, kind: Kind) -> BareSide:
         key = (subject.name, kind)
@@ -126,16 +146,13 @@ def _round(stage: Stage, calls: list[Call], bare: BareSide, index: int, paired: 
 
 
 def decode(stage: Stage) -> list[Result]:
-    return [
-        _decode(
-            stage, stage.bench, DECODE, stage.bench.steady(stage.bare(stage.bench, "step"), 1, DECODE_TOKENS)
-        )
-    ]
+    calls = stage.bench.steady(stage.bare(stage.bench, "step"), 1, stage.sizes.decode_tokens)
+    return [_decode(stage, stage.bench, DECODE, calls)]
 
 
 def decode_demo(stage: Stage) -> list[Result]:
     """`demo` stops by itself: on both sides after the same token, since it loads with exact arithmetic."""
-    calls = [stage.demo.call("How do I pull a model?", DECODE_TOKENS)]
+    calls = [stage.demo.call(QUESTION, 256)]
     return [_decode(stage, stage.demo, DECODE_DEMO, calls)]
 
 
@@ -144,8 +161,8 @@ def _decode(stage: Stage, subject: Subject, quantity: Quantity, calls: list[Call
     for kind in pairs:
         stage.bare(subject, kind).run(calls)
     stage.run(calls)
-    for index in range(stage.rounds):
-        stage.say(f"{quantity.name}: round {index + 1} of {stage.rounds}")
+    for index in range(stage.sizes.rounds):
+        stage.say(f"{quantity.name}: round {index + 1} of {stage.sizes.rounds}")
         for kind, paired in pairs.items():
             _round(stage, calls, stage.bare(subject, kind), index, paired)
     rates = {kind: _median_rate(paired.bare) for kind, paired in pairs.items()}
@@ -170,12 +187,12 @@ def ttft(stage: Stage) -> list[Result]:
 
 
 def ttft_demo(stage: Stage) -> list[Result]:
-    calls = [stage.demo.call("How do I pull a model?", 4)]
+    calls = [stage.demo.call(QUESTION, 4)]
     return _ttft(stage, stage.demo, calls, TTFT_DEMO_P50, TTFT_DEMO_P99)
 
 
 def _ttft(stage: Stage, subject: Subject, calls: list[Call], p50: Quantity, p99: Quantity) -> list[Result]:
-    pairs = 10 if stage.quick else PAIRS
+    pairs = stage.sizes.pairs
     kinds: tuple[Kind, Kind] = ("step", "stream")
     first = {kind: _median_ttft(stage.bare(subject, kind), calls, 5 if stage.quick else 20) for kind in kinds}
     bare = stage.bare(subject, min(kinds, key=lambda kind: first[kind]))
@@ -228,12 +245,12 @@ def _difference(
 
 def streams(stage: Stage) -> list[Result]:
     bare = stage.bare(stage.bench, "step")
-    calls = stage.bench.steady(bare, STREAMS, STREAM_TOKENS)
+    calls = stage.bench.steady(bare, STREAMS, stage.sizes.stream_tokens)
     paired = Paired()
     bare.run(calls)
     stage.run(calls)
-    for index in range(stage.rounds):
-        stage.say(f"streams: round {index + 1} of {stage.rounds}")
+    for index in range(stage.sizes.rounds):
+        stage.say(f"streams: round {index + 1} of {stage.sizes.rounds}")
         _round(stage, calls, bare, index, paired)
     ours, theirs = ([_total_rate(traces) for traces in side] for side in (paired.ours, paired.bare))
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
@@ -254,8 +271,8 @@ def prefix(stage: Stage) -> list[Result]:
     ours: list[tuple[float, float]] = []
     theirs: list[tuple[float, float]] = []
     seeds = itertools.count(time.time_ns())
-    for index in range(stage.rounds):
-        stage.say(f"prefix: round {index + 1} of {stage.rounds}")
+    for index in range(stage.sizes.rounds):
+        stage.say(f"prefix: round {index + 1} of {stage.sizes.rounds}")
         text = stage.bench.text(PREFIX_TOKENS, next(seeds))
         cold, warm = (
             stage.bench.call(f"{text} {question}", 2) for question in ("And the first?", "Now another.")
@@ -271,14 +288,14 @@ def prefix(stage: Stage) -> list[Result]:
 
 def neighbour(stage: Stage) -> list[Result]:
     bare = stage.bare(stage.bench, "step")
-    (running,) = stage.bench.steady(bare, 1, 3 * DECODE_TOKENS)
+    (running,) = stage.bench.steady(bare, 1, stage.sizes.running_tokens)
     ours: list[float] = []
     theirs: list[float] = []
     seeds = itertools.count(time.time_ns())
-    for index in range(stage.rounds):
-        stage.say(f"neighbour: round {index + 1} of {stage.rounds}")
-        text = stage.bench.text(ARRIVING_TOKENS, next(seeds))
-        calls = [running, stage.bench.call(text, 2, start_s=0.5)]
+    for index in range(stage.sizes.rounds):
+        stage.say(f"neighbour: round {index + 1} of {stage.sizes.rounds}")
+        text = stage.bench.text(stage.sizes.arriving_tokens, next(seeds))
+        calls = [running, stage.bench.call(text, 2, start_s=stage.sizes.arrives_s)]
         ours.append(_worst_gap(*stage.run(calls)) * 1000)
         theirs.append(_worst_gap(*bare.run(calls)) * 1000)
     return [of_rounds(NEIGHBOUR, ours, f"{statistics.median(ours):.0f} / {statistics.median(theirs):.0f} ms")]

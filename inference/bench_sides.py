@@ -106,6 +106,7 @@ class BareSide:
         load = Load(
             role="batching", path=str(spec.path), device=device, exact=spec.exact, kv_blocks=kv_blocks
         )
+        self._eos_ids = eos_ids
         setup = Setup(kind=kind, load=load, eos_ids=tuple(sorted(eos_ids)))
         try:
             self.load_s = msgspec.json.decode(self._ask(setup), type=Ready).load_s
@@ -118,7 +119,7 @@ class BareSide:
             tuple(BareCall(ids=call.ids, max_tokens=call.max_tokens, start_s=call.start_s) for call in calls)
         )
         found = msgspec.json.decode(self._ask(batch), type=Traces).traces
-        return [_trace(call, trace) for call, trace in zip(calls, found, strict=True)]
+        return [self._trace(call, trace) for call, trace in zip(calls, found, strict=True)]
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -144,12 +145,13 @@ class BareSide:
             raise BenchError(f"the bare pipeline's process ended (exit status {self._process.wait(10)})")
         return answer
 
-
-def _trace(call: Call, trace: BareTrace) -> Trace:
-    return Trace(
-        start_s=call.start_s,
-        arrivals=tuple(trace.arrivals),
-        tokens=len(trace.ids),
-        prompt_tokens=len(call.ids),
-        ids=tuple(trace.ids),
-    )
+    def _trace(self, call: Call, trace: BareTrace) -> Trace:
+        """The token that ends an answer is none of it: the product does not count it either."""
+        ids = trace.ids[:-1] if trace.ids and trace.ids[-1] in self._eos_ids else trace.ids
+        return Trace(
+            start_s=call.start_s,
+            arrivals=tuple(trace.arrivals),
+            tokens=len(ids),
+            prompt_tokens=len(call.ids),
+            ids=tuple(ids),
+        )
