@@ -101,12 +101,29 @@ class Gate:
             (b"x-npu-proxy-version", self._rules.version.encode()),
         ]
         if isinstance(verdict, Answer):
-            logger.debug("%s %s -> %d", method, scope["path"], verdict.status)
+            self._log_refusal(method, scope, verdict.status)
             await _send(send, Answer(verdict.status, verdict.headers + extra, verdict.body))
             return
         scope["npuproxy.resolved"] = verdict.resolved
         scope["npuproxy.request_id"] = request_id
         await self._pass_on(scope, receive, send, verdict, extra + verdict.headers)
+
+    def _log_refusal(self, method: str, scope: Message, status: int) -> None:
+        """An operator must see why a client is refused; what is merely not there is no news."""
+        given = dict(scope["headers"])
+        host, origin = (given.get(name, b"-").decode("latin-1") for name in (b"host", b"origin"))
+        peer = scope["client"][0] if scope["client"] else "-"
+        level = logging.INFO if status in (401, 403) else logging.DEBUG
+        logger.log(
+            level,
+            "%s %s -> %d (peer %s, Host %s, Origin %s)",
+            method,
+            scope["path"],
+            status,
+            peer,
+            host,
+            origin,
+        )
 
     async def _pass_on(
         self, scope: Message, receive: Receive, send: Send, passed: Passed, extra: list[Header]

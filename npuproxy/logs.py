@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,10 @@ def configuration(level: str, file: Path | None) -> dict[str, Any]:
     }
     if file is not None:
         handlers["file"] = {
-            "class": "logging.handlers.WatchedFileHandler",
+            # On Windows a file cannot be moved away under a writer, so there is nothing to watch for.
+            "class": "logging.FileHandler"
+            if sys.platform == "win32"
+            else "logging.handlers.WatchedFileHandler",
             "filename": str(file),
             "encoding": "utf-8",
             "delay": True,

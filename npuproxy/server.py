@@ -86,7 +86,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
         )
         globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
         self._install_signals(plain_signals)
-        reactor.callWhenRunning(lambda: loop.create_task(self._start(sockets)))
+        self._starting = loop.create_task(self._start(sockets))
         reactor.run(installSignalHandlers=False)
         if self._failure is not None:
             raise self._failure
