@@ -12,10 +12,11 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
+from typing import Any
 
-from inference import preparation, routing
+from inference import preparation, routing, snapshot
 from inference.backend import Backend, ChatJob, EmbedJob
 from inference.backends.local import LocalBackend
 from inference.constraints import ConstraintChecks
@@ -32,7 +33,7 @@ from inference.errors import (
     ShuttingDown,
     WorkerDied,
 )
-from inference.pool import Held, Pool
+from inference.pool import Pool
 from inference.texts import Texts
 from inference.types import (
     ChatRequest,
@@ -88,6 +89,7 @@ class Engine:
         """Starts the spare worker and returns; the devices are known with its first word."""
         self.loop = asyncio.get_running_loop()
         self._pool.start()
+        self._in_background(self._find_devices())
 
     async def drain(self, timeout_s: float) -> None:
         """Refuses new work and gives what runs this long to end."""
@@ -152,7 +154,7 @@ class Engine:
                     last = error
                     continue
                 if (held := self._pool.peek(spec, choice.device)) is not None:
-                    return _loaded(held)
+                    return snapshot.loaded_model(held)
             raise last or LoadFailed(f"model '{spec.name}' was unloaded at once")
         finally:
             self._leave()
@@ -176,15 +178,7 @@ class Engine:
         return self._active
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(
-            time=time.time(),
-            uptime_s=time.time() - self._began,
-            devices=tuple(backend.state() for backend in tuple(self._backends.values())),
-            models=tuple(_loaded(held) for held in self._pool.held()),
-            memory_budget_bytes=self._pool.budget,
-            memory_used_bytes=self._pool.used_bytes(),
-            requests=tuple(self._records),
-        )
+        return snapshot.take(self._began, tuple(self._backends.values()), self._pool, tuple(self._records))
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -202,6 +196,7 @@ class Engine:
     async def _known_backends(self) -> dict[str, Backend]:
         if not self._backends:
             devices = await self._pool.spare.devices()
+        if not self._backends:  # another request may have found them meanwhile
             if self.config.npu_emulation and not any(name.startswith("NPU") for name in devices):
                 devices = {"NPU": "NPU emulated on the CPU", **devices}
                 self._emulated.add("NPU")
@@ -269,7 +264,17 @@ class Engine:
             except InferenceError as error:
                 logger.warning("loading %s on %s in the background: %s", spec.name, device, error)
 
-        task = asyncio.get_running_loop().create_task(load())
+        self._in_background(load())
+
+    async def _find_devices(self) -> None:
+        """So that the page shows them before the first request."""
+        try:
+            await self._known_backends()
+        except InferenceError as error:
+            logger.error("%s", error)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -311,19 +316,6 @@ def _route(plan: routing.Plan, choice: routing.Choice, failed: str) -> Route:
         requested=plan.requested, routed=choice.device, executed="", reason=failed or choice.reason,
         fallback_reason=failed or choice.fallback_reason,
         alternatives=tuple(other.device for other in plan.choices if other is not choice),
-    )  # fmt: skip
-
-
-def _loaded(held: Held) -> LoadedModel:
-    ready = held.is_ready
-    expires_at = held.expires_at
-    if expires_at is not None and held.users:
-        expires_at = time.time() + held.keep_alive_s
-    return LoadedModel(
-        name=held.spec.name, digest=held.spec.digest, device=held.device, executed=held.executed,
-        state="ready" if ready else "loading", size_bytes=held.plan.cost_bytes,
-        context_length=held.plan.limit_tokens, expires_at=expires_at,
-        pid=held.worker.process.pid if held.worker is not None else 0, running=held.users, load_s=held.load_s,
     )  # fmt: skip
 
 

@@ -1,0 +1,45 @@
+"""One frozen picture of the engine: the page, /api/ps and the log read the same one, so they cannot disagree."""
+
+from __future__ import annotations
+
+import time
+
+from inference.backend import Backend
+from inference.pool import Held, Pool
+from inference.types import LoadedModel, RequestRecord, Snapshot
+
+
+def take(
+    began: float, backends: tuple[Backend, ...], pool: Pool, records: tuple[RequestRecord, ...]
+) -> Snapshot:
+    """From any thread. `began`: Unix time of the engine's start; `records`: the most recent first."""
+    now = time.time()
+    return Snapshot(
+        time=now,
+        uptime_s=now - began,
+        devices=tuple(backend.state() for backend in backends),
+        models=tuple(loaded_model(held) for held in pool.held()),
+        memory_budget_bytes=pool.budget,
+        memory_used_bytes=pool.used_bytes(),
+        requests=records,
+    )
+
+
+def loaded_model(held: Held) -> LoadedModel:
+    """While requests run, a model expires its keep_alive from now."""
+    expires_at = held.expires_at
+    if expires_at is not None and held.users:
+        expires_at = time.time() + held.keep_alive_s
+    return LoadedModel(
+        name=held.spec.name,
+        digest=held.spec.digest,
+        device=held.device,
+        executed=held.executed,
+        state="ready" if held.is_ready else "loading",
+        size_bytes=held.plan.cost_bytes,
+        context_length=held.plan.limit_tokens,
+        expires_at=expires_at,
+        pid=held.worker.process.pid if held.worker is not None else 0,
+        running=held.users,
+        load_s=held.load_s,
+    )
