@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from daphne.http_protocol import HTTPFactory, WebRequest
@@ -26,8 +26,6 @@ WRITE_BUFFER_BYTES = 32 * 1024
 clients.
 """
 
-HEAD_DEADLINE_S = 30.0
-BODY_DEADLINE_S = 600.0
 IDLE_S = 120.0
 """Go's client keeps an idle connection for 90 s; whoever closes first must not be us."""
 
@@ -190,8 +188,9 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
             if 0 < self.factory.limits.read_timeout_s < self.requests[0].flow.stalled_s(now):
                 self.transport.abortConnection()
         elif self.arriving_since is not None and not self.refused:
-            deadline = BODY_DEADLINE_S if self.head_complete else HEAD_DEADLINE_S
-            if now - self.arriving_since > deadline:
+            limits = self.factory.limits
+            deadline_s = limits.body_deadline_s if self.head_complete else limits.head_deadline_s
+            if now - self.arriving_since > deadline_s:
                 self.answer(408, "the request did not arrive in time")
 
     def close_when_idle(self) -> None:
@@ -227,12 +226,14 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
             self.answer(400, "the request is no valid HTTP")
 
 
-class Limits:
+class Limits(NamedTuple):
     """What a connection may cost."""
 
-    def __init__(self, body_bytes: int, read_timeout_s: float) -> None:
-        self.body_bytes = body_bytes
-        self.read_timeout_s = read_timeout_s
+    body_bytes: int
+    read_timeout_s: float
+    """0: an answer may stay unread for ever."""
+    head_deadline_s: float = 30.0
+    body_deadline_s: float = 600.0
 
 
 class Factory(HTTPFactory):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -167,6 +168,23 @@ def test_a_wrong_head_is_answered_and_not_only_cut(wire: Wire, head: bytes, want
         answer = read_all(connection)
     assert status_of(answer) == wanted
     assert isinstance(json.loads(answer.partition(b"\r\n\r\n")[2])["error"], str)
+
+
+@pytest.mark.parametrize(
+    "start", [b"GET / HT", b"", b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx"]
+)
+def test_a_request_that_never_ends_to_arrive_is_given_up(wire: Wire, start: bytes) -> None:
+    """Drop by drop, so that the connection is never idle. A connection that asks nothing is left alone."""
+    with wire.connect() as connection:
+        connection.settimeout(0.3)
+        connection.sendall(start)
+        answer = b""
+        deadline = time.monotonic() + 6
+        while not answer and time.monotonic() < deadline:
+            connection.sendall(b"x" if start and not start.endswith(b"x") else b"")
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(65536)
+        assert answer[:12] == (b"HTTP/1.1 408" if start else b"")
 
 
 @pytest.mark.parametrize("do", ["stream", "ask"])

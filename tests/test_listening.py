@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from npuproxy import listening
+from inference.engine import Engine
+from inference.types import EngineConfig
+from npuproxy import lifecycle, listening
 from npuproxy.listening import ListenError
 
 
@@ -106,6 +111,41 @@ def test_the_wsl_switch_is_found_by_its_name(name: str, found: str | None) -> No
     }
     wanted = ipaddress.IPv4Interface(found) if found else None
     assert listening.wsl_switch_among(interfaces) == wanted
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the many loopback addresses of Linux")
+@pytest.mark.parametrize(
+    ("seen", "listened_on"),
+    [
+        ([None, None], []),
+        ([None, "127.0.0.2"], ["127.0.0.2"]),
+        (["127.0.0.2", "127.0.0.2"], []),
+        (["127.0.0.2", None, "127.0.0.3"], ["127.0.0.3"]),
+        ([None, "192.0.2.1", "127.0.0.2"], ["127.0.0.2"]),
+    ],
+)
+def test_a_switch_that_comes_later_is_listened_on_too(
+    seen: list[str | None], listened_on: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """192.0.2.1 is an address that cannot be had: it is logged and the watch goes on."""
+    switches = [ipaddress.IPv4Interface(f"{address}/20") if address else None for address in seen]
+    monkeypatch.setattr(
+        listening, "wsl_switch", lambda: switches.pop(0) if len(switches) > 1 else switches[0]
+    )
+    monkeypatch.setattr(lifecycle, "SWITCH_POLL_S", 0.001)
+    adopted = []
+
+    def adopt(listener: socket.socket) -> None:
+        adopted.append(listener.getsockname()[0])
+        listener.close()
+
+    async def watch_a_while() -> None:
+        life = lifecycle.Lifecycle(Engine(EngineConfig()), (), (), 0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(life._follow_switch(adopt), 0.1)
+
+    asyncio.run(watch_a_while())
+    assert adopted == listened_on
 
 
 def test_off_windows_there_is_no_switch_and_what_is_configured_is_trusted() -> None:

@@ -149,6 +149,12 @@ def test_flags_in_both_spellings() -> None:
     }
 
 
+def test_a_flag_without_its_value_ends_as_every_command_line_does() -> None:
+    with pytest.raises(SystemExit) as ended:
+        flags.overrides(["--port"])
+    assert ended.value.code == 2
+
+
 # --- The settings as a start sees them
 
 

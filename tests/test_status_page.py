@@ -10,9 +10,11 @@ from html.parser import HTMLParser
 
 import pytest
 from conftest import RunningServer, get
+from django.test import RequestFactory
 
+from compat_api.urls import resolve
 from inference.types import DeviceState, LoadedModel, RequestRecord, Route, Snapshot
-from npuproxy import status
+from npuproxy import status, urls
 
 
 class Text(HTMLParser):
@@ -187,3 +189,20 @@ def test_a_request_row_invents_no_figure() -> None:
         "5 → 11",
         "10",
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/api/tags", "application/json; charset=utf-8"), ("/v1/models", "application/json")]
+)
+def test_a_fault_behind_an_operation_is_told_in_its_dialect(path: str, kind: str) -> None:
+    request = RequestFactory().get(path)
+    request.scope = {"npuproxy.resolved": resolve("GET", path)}  # type: ignore[attr-defined]
+    answer = urls.server_error(request)
+    assert (answer.status_code, answer["content-type"]) == (500, kind)
+    assert b"internal server error" in answer.content
+
+
+def test_a_fault_of_a_page_is_a_page() -> None:
+    answer = urls.server_error(RequestFactory().get("/status"))
+    assert answer.status_code == 500
+    assert b"X-Request-ID" in answer.content

@@ -113,7 +113,7 @@ def main(kind: str, body_bytes: int, read_timeout_s: float) -> None:
     rules = Rules(Hosts(()), Origins(()), Peers((), ()), True, "0.0.0")
     gate = Gate(rules, listening_for_disconnect, listening_for_disconnect)
     port = sockets[0].getsockname()[1]
-    server = Server(gate, Limits(body_bytes, read_timeout_s), Nothing(), lambda: say("port", port))
+    server = Server(gate, Limits(body_bytes, read_timeout_s, 2.0, 3.0), Nothing(), lambda: say("port", port))
 
     def until_closed() -> None:
         sys.stdin.read()
