@@ -2,7 +2,7 @@
 # check: format, lint, types, layers.   bench: measure.   The work is in .ci/tasks.py; make.ps1 calls the same.
 
 try = $(shell $(1) -c 'import sys; sys.version_info >= (3, 11) and print("$(1)")' 2>/dev/null)
-PYTHON ?= $(or $(call try,python3.13),$(call try,python3.12),$(call try,python3.11),$(call try,python3),$(call try,python))
+PYTHON ?= $(or $(call try,.venv/bin/python),$(call try,python3.13),$(call try,python3.12),$(call try,python3.11),$(call try,python3),$(call try,python))
 
 run test check bench lock:
 ifeq ($(PYTHON),)

@@ -124,7 +124,7 @@ def lock(arguments: list[str]) -> int:
 def install(requirements: str) -> None:
     """The virtual environment with exactly these versions; does nothing when they are there already."""
     stamp = VENV / f"{requirements}.sha256"
-    wanted = hashlib.sha256((ROOT / requirements).read_bytes()).hexdigest()
+    wanted = digest(requirements)
     if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
     if (
@@ -137,11 +137,18 @@ def install(requirements: str) -> None:
     if subprocess.run([*pip, "-r", requirements]).returncode:
         sys.exit(f"npuproxy: {requirements} could not be installed; the lines above say why")
     stamp.write_text(wanted)
+    if requirements == DEV:  # it contains the other, at the same versions
+        (VENV / f"{RUNTIME}.sha256").write_text(digest(RUNTIME))
+
+
+def digest(requirements: str) -> str:
+    return hashlib.sha256((ROOT / requirements).read_bytes()).hexdigest()
 
 
 def make_venv() -> None:
     shutil.rmtree(VENV, ignore_errors=True)
-    made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True)
+    python = getattr(sys, "_base_executable", sys.executable)  # never the environment that is being replaced
+    made = subprocess.run([python, "-m", "venv", str(VENV)], capture_output=True, text=True)
     if made.returncode:
         shutil.rmtree(VENV, ignore_errors=True)
         package = "python{}.{}-venv".format(*sys.version_info[:2])
