@@ -88,7 +88,12 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
             super().handleContentChunk(data)
 
     def process(self) -> Any:
-        if not self.requestHeaders.hasHeader(b"Upgrade"):
+        upgrade = self.requestHeaders.getRawHeaders(b"Upgrade")
+        if upgrade and upgrade[0].lower() == b"websocket":
+            self.channel.factory.channels.discard(
+                self.channel
+            )  # its connection goes on under another protocol
+        else:
             self.registerProducer(self.flow, True)
         return super().process()
 
@@ -105,6 +110,13 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
             self.abort()
         elif not self.finished and self.channel is not None:
             self.channel.answer(500, "internal server error")
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        """Daphne's faults, without its page."""
+        if self._response_started:
+            self.abort()
+        elif self.channel is not None:
+            self.channel.answer(status, body)
 
     def abort(self) -> None:
         if self.channel is not None:
@@ -205,7 +217,10 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
 
     def answer(self, status: int, message: str) -> None:
         """An error in the envelope of the dialect whose path was asked for."""
-        path = unquote(getattr(self, "_path", b"/").decode("latin-1"))
+        target = (
+            self.requests[0].uri if self._handlingRequest and self.requests else getattr(self, "_path", b"/")
+        )
+        path = unquote(target.decode("latin-1"))
         self.give(Answer(*errors.render(dialect_of(path), status, message)))
 
     def give(self, answer: Answer) -> None:

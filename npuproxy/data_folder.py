@@ -36,16 +36,21 @@ def secret_key(folder: Path) -> str:
 
 
 def prepare(folder: Path, secret: str, checkout: Path) -> None:
-    """Make the folder (0700) and keep the secret (0600). Raises FolderError."""
+    """Make the folder (0700) and keep the secret (0600). Raises FolderError.
+
+    From here on, whatever this process and its children write is for their user alone.
+    """
+    os.umask(0o077)
     if folder == checkout or checkout in folder.parents:
         raise FolderError(
             f"NPU_PROXY_DATA_DIR: {folder} is inside the program's own folder {checkout}; choose another"
         )
     try:
+        ours = not folder.exists() or (folder / SECRET_FILE).exists()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in (LOGS, CACHE):
             (folder / name).mkdir(mode=0o700, exist_ok=True)
-        if sys.platform != "win32" and folder.stat().st_uid == os.getuid():
+        if ours:  # a folder that others use too keeps its mode; what is written into it is private anyway
             folder.chmod(0o700)
         with tempfile.TemporaryFile(dir=folder):
             pass

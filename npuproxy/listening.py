@@ -77,7 +77,7 @@ def listen(address: str, port: int, family: socket.AddressFamily) -> socket.sock
 
 
 def _why(address: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
+    if error.errno == errno.EADDRINUSE or (sys.platform == "win32" and error.errno == errno.EACCES):
         return (
             f"port {port} on {address} is taken by another program (another server of ours, perhaps); "
             "stop that one, or choose another port with NPU_PROXY_PORT or --port"

@@ -52,7 +52,7 @@ class Hosts:
         self._names = {"localhost", own, own.partition(".")[0], *(host_name(name) or name for name in extra)}
         self._all = "*" in self._names
         self._addresses = addresses
-        self.allows = lru_cache(maxsize=256)(self._allows)
+        self.allows = lru_cache(maxsize=64)(self._allows)
 
     def _allows(self, header: str) -> bool:
         if self._all:

@@ -242,6 +242,27 @@ def test_work_ends_when_its_client_resets(wire: Wire) -> None:
     wire.wait_for("cancelled")
 
 
+def test_nothing_is_kept_of_connections_that_are_gone(wire: Wire) -> None:
+    upgrade = (
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    for kind in (f"Connection: Upgrade\r\n{upgrade}", "Connection: Upgrade\r\nUpgrade: h2c\r\n", ""):
+        with wire.connect() as connection:
+            connection.sendall(f"GET /status HTTP/1.1\r\nHost: localhost\r\n{kind}\r\n".encode())
+            assert status_of(connection.recv(65536)) == (403 if "websocket" in kind else 200)
+    with wire.connect() as connection:
+        connection.sendall(post("/api/chat?do=channels", "Connection: close"))
+        assert b"\r\n1\r\n1\r\n" in read_all(connection)
+
+
+def test_a_path_that_is_no_text_is_refused_in_the_dialect(wire: Wire) -> None:
+    with wire.connect() as connection:
+        connection.sendall(b"GET /v1/\xff HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = read_all(connection)
+    assert status_of(answer) == 400
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
+
+
 def test_a_failure_before_the_answer_is_a_500_in_the_dialect(wire: Wire) -> None:
     with wire.connect() as connection:
         connection.sendall(post("/v1/chat/completions?do=fail", "Connection: close"))
@@ -259,8 +280,10 @@ def test_a_failure_in_the_middle_cuts_the_answer_so_that_it_cannot_look_whole(wi
 
 def test_an_application_that_answers_nothing_is_a_500(wire: Wire) -> None:
     with wire.connect() as connection:
-        connection.sendall(post("/api/chat?do=silent"))
-        assert status_of(read_all(connection)) == 500
+        connection.sendall(post("/v1/chat/completions?do=silent"))
+        answer = read_all(connection)
+    assert status_of(answer) == 500
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "api_error"
 
 
 def test_head_has_no_body_whatever_the_application_sends(wire: Wire) -> None:

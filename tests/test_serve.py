@@ -87,7 +87,7 @@ def test_the_password_of_the_banner_opens_the_admin(serve: Serve) -> None:
 @POSIX
 def test_the_data_folder_is_private(server: RunningServer) -> None:
     assert stat.S_IMODE(server.data_dir.stat().st_mode) == 0o700
-    for name in ("secret_key", "server.json"):
+    for name in ("secret_key", "server.json", "npuproxy.sqlite3"):
         assert stat.S_IMODE((server.data_dir / name).stat().st_mode) == 0o600
 
 

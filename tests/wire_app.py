@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from npuproxy import event_loop, listening
 
 CHUNK = b"0123456789abcdef" * 1024
+running: Any = None
+"""The server, for an application that looks into it."""
 
 
 def say(*words: object) -> None:
@@ -24,7 +26,7 @@ def say(*words: object) -> None:
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """?do=...: stream <mb>, fail, fail-late, cancel, silent, length."""
+    """?do=…: stream or ask (mb=…), fail, fail-late, silent, head, channels, or length."""
     query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode()).items()}
     do = query.get("do", "length")
     length = 0
@@ -39,7 +41,9 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         return
     start = {"type": "http.response.start", "status": 200, "headers": []}
     await send(start)
-    if do == "length":
+    if do == "channels":
+        await send({"type": "http.response.body", "body": str(len(running.http_factory.channels)).encode()})
+    elif do == "length":
         await send({"type": "http.response.body", "body": str(length).encode()})
     elif do == "fail-late":
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
@@ -114,6 +118,9 @@ def main(kind: str, body_bytes: int, read_timeout_s: float) -> None:
     gate = Gate(rules, listening_for_disconnect, listening_for_disconnect)
     port = sockets[0].getsockname()[1]
     server = Server(gate, Limits(body_bytes, read_timeout_s, 2.0, 3.0), Nothing(), lambda: say("port", port))
+
+    global running
+    running = server
 
     def until_closed() -> None:
         sys.stdin.read()
