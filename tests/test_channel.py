@@ -152,6 +152,7 @@ def test_a_large_body_from_a_foreign_page_is_refused_at_its_head(wire: Wire) -> 
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: 1\r\n" * 600 + b"\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + (b"X: " + b"x" * 9000 + b"\r\n") * 9 + b"\r\n", 431),
         (b"GET\r\n\r\n", 400),
+        (b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nBad Header: 1\r\n\r\n", 400),
         (b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: two\r\n\r\n", 400),
         (b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
@@ -253,14 +254,6 @@ def test_nothing_is_kept_of_connections_that_are_gone(wire: Wire) -> None:
     with wire.connect() as connection:
         connection.sendall(post("/api/chat?do=channels", "Connection: close"))
         assert b"\r\n1\r\n1\r\n" in read_all(connection)
-
-
-def test_a_path_that_is_no_text_is_refused_in_the_dialect(wire: Wire) -> None:
-    with wire.connect() as connection:
-        connection.sendall(b"GET /v1/\xff HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        answer = read_all(connection)
-    assert status_of(answer) == 400
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["type"] == "invalid_request_error"
 
 
 def test_a_failure_before_the_answer_is_a_500_in_the_dialect(wire: Wire) -> None:
