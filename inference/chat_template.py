@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from jinja2 import Template, TemplateError
@@ -13,7 +14,7 @@ from inference.template_threads import RenderTimeout, TemplateThreads
 from inference.tokenizer import AddedToken, added_tokens, read_json
 from inference.types import ChatRequest, Message, ModelSpec, Tool, ToolCall
 
-PLAIN_TEMPLATE = "{% for message in messages %}{{ message.content }}{% if not loop.last %}{{ '\\n' }}{% endif %}{% endfor %}"
+PLAIN_TEMPLATE = "{{ messages | map(attribute='content') | join('\\n') }}"
 """For a model that has none: it goes on with the text that it is given."""
 
 LARGEST_SOURCE = 512 * 1024
@@ -30,7 +31,9 @@ class ChatTemplate:
         self._tokens = _special_tokens(spec)
         self.source = sources["default"]
         special = [token.content for token in added if token.special]
-        structure = [token.content for token in added if any(token.content in text for text in sources.values())]
+        structure = [
+            token.content for token in added if any(token.content in text for text in sources.values())
+        ]
         self._special = ControlStrings(special)
         self._control = ControlStrings([*special, *structure])
         environment = TemplateSandbox()
@@ -39,7 +42,7 @@ class ChatTemplate:
 
     @classmethod
     def open(cls, spec: ModelSpec) -> ChatTemplate:
-        """Reads, compiles and tries the template; blocking. Raises ModelDamaged, or BadRequest for a broken template."""
+        """Reads, compiles and tries the template; blocking. Raises ModelDamaged; BadRequest for a broken one."""
         return cls(spec, _sources(spec), added_tokens(spec))
 
     async def render(self, request: ChatRequest, think: bool) -> Prompt:
@@ -86,7 +89,7 @@ class ChatTemplate:
     def _message(self, message: Message, quoting: Quoting) -> dict[str, Any]:
         # What the model itself once said keeps the tags that templates look for; its control tokens are quoted too.
         spoken = self._special if message.role == "assistant" else self._control
-        value = quoting.quote({"role": message.role}, self._control)
+        value: dict[str, Any] = {"role": quoting.quote(message.role, self._control)}
         value["content"] = quoting.quote(message.content, spoken)
         if message.thinking:
             value["reasoning_content"] = quoting.quote(message.thinking, self._control)
@@ -102,10 +105,12 @@ class ChatTemplate:
         """Tried, not guessed from names: does a tool show in the prompt, and does thinking change it?"""
         question = (Message(role="user", content="?"),)
         probe = Tool(name="probe_of_tools", description="?", parameters={"type": "object", "properties": {}})
-        found = set()
-        if (text := self._tried(question, (probe,), False)) is not None and probe.name in text.text:
-            found.add("tools")
-        off, on = self._tried(question, (), False), self._tried(question, (), True)
+        try:
+            tools = self._tried(question, (probe,), False)
+            off, on = self._tried(question, (), False), self._tried(question, (), True)
+        except RenderTimeout:
+            return frozenset()  # each request will be told
+        found = {"tools"} if tools is not None and probe.name in tools.text else set()
         if on is not None and THINK_OPEN in source and (on.opens_thinking or off != on):
             found.add("thinking")
         return frozenset(found)
@@ -113,11 +118,12 @@ class ChatTemplate:
     def _tried(self, messages: tuple[Message, ...], tools: tuple[Tool, ...], think: bool) -> Prompt | None:
         try:
             return _threads.run_blocking(lambda: self._rendered(messages, tools, think))
-        except (BadRequest, RenderTimeout):
-            return None  # each request will be told
+        except BadRequest:
+            return None
 
     def _fault(self, error: object) -> BadRequest:
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        detail = re.sub(r" at 0x[0-9a-fA-F]+", "", detail)
         return BadRequest(f"the chat template of model '{self._model}' failed: {detail[:300]}", "messages")
 
 
@@ -135,7 +141,11 @@ def _sources(spec: ModelSpec) -> dict[str, str]:
     if isinstance(found, str):
         return {"default": found}
     if isinstance(found, list):
-        named = {e["name"]: e["template"] for e in found if isinstance(e, dict) and {"name", "template"} <= e.keys()}
+        named = {
+            e["name"]: e["template"]
+            for e in found
+            if isinstance(e, dict) and {"name", "template"} <= e.keys()
+        }
         if "default" in named:
             return named
     return {"default": PLAIN_TEMPLATE}

@@ -1,8 +1,8 @@
 """Text of an answer -> events: thoughts, tool calls (Hermes tags), and content up to the first stop string.
 
-    <think>…</think>            ReasoningDelta, without the tags. Only at the very start of the answer, as Ollama does, so
-                                that content may speak of the tags. White space after either tag is dropped.
-    <tool_call>{…}</tool_call>  ToolCall, when tools were given and the JSON is a call; else it stays content, unchanged
+    <think>…</think>            ReasoningDelta, without the tags. Only at the very start of the answer, as Ollama does,
+                                so that content may speak of the tags. White space after either tag is dropped.
+    <tool_call>{…}</tool_call>  ToolCall, when tools were given and the JSON is a call; else content, unchanged
     anything else               TextDelta, searched for stop strings
 
 What could still become a tag or a stop string is held back, and nothing else: mostly one TextDelta for each piece.

@@ -29,7 +29,8 @@ class Prompt(Struct, frozen=True):
     @property
     def opens_thinking(self) -> bool:
         """The template has begun the model's thoughts, so the answer starts inside of them."""
-        return self.text.rstrip().endswith(THINK_OPEN)
+        text = self.text.rstrip()
+        return text.endswith(THINK_OPEN) and not (self.quoted and self.quoted[-1][1] == len(text))
 
 
 class ControlStrings:
@@ -69,7 +70,9 @@ class Quoting:
         """The same value with markers for control strings, in all strings of dicts and lists, keys included."""
         if isinstance(value, str):
             pattern = control.pattern
-            return value if pattern is None or pattern.search(value) is None else pattern.sub(self._mark, value)
+            return (
+                value if pattern is None or pattern.search(value) is None else pattern.sub(self._mark, value)
+            )
         if isinstance(value, dict):
             return {self.quote(key, control): self.quote(item, control) for key, item in value.items()}
         if isinstance(value, (list, tuple)):

@@ -34,7 +34,9 @@ _WIDE_FIELD = re.compile(r"\d{4}|%[^a-zA-Z%]*\*|:[^}]*\{")
 """A field of a format string that is wider than 999, or as wide as an argument says."""
 
 _DENIED_METHODS = frozenset({"translate", "expandtabs", "encode", "to_bytes", "maketrans"})
-_MULTIPLYING_FILTERS = frozenset({"indent", "wordwrap", "urlize", "center", "batch", "slice", "truncate", "xmlattr"})
+_MULTIPLYING_FILTERS = frozenset(
+    {"indent", "wordwrap", "urlize", "center", "batch", "slice", "truncate", "xmlattr"}
+)
 _NESTING_FILTERS = frozenset({"batch", "slice", "groupby"})
 _PADDING_METHODS = frozenset({"ljust", "rjust", "center", "zfill"})
 
@@ -66,15 +68,12 @@ def _charge_deep(value: Any) -> None:
     waiting = [value]
     while waiting:
         item = waiting.pop()
+        charge(8 + (len(item) if isinstance(item, str) else 0))
         if isinstance(item, dict):
-            charge(1)
             waiting += item.keys()
             waiting += item.values()
         elif isinstance(item, (list, tuple)):
-            charge(1)
             waiting += item
-        else:
-            charge(1 + (len(item) if isinstance(item, str) else 0))
 
 
 def _size(value: Any) -> int:
@@ -144,7 +143,8 @@ def _filter(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
     passes = 1 if hasattr(plain, "jinja_pass_arg") else 0
 
     def charged(*args: Any, **kwargs: Any) -> Any:
-        value, others = args[passes] if len(args) > passes else None, (*args[passes + 1 :], *kwargs.values())
+        value: Any = args[passes] if len(args) > passes else None
+        others = (*args[passes + 1 :], *kwargs.values())
         _check_arguments(others)
         if name in _MULTIPLYING_FILTERS:
             charge((1 + _size(value)) * _reach(others))
@@ -186,7 +186,9 @@ class _Generator(CodeGenerator):
         else:
             super().visit_Tuple(node, frame)
 
-    def _through(self, method: str, visit: Callable[[Any, Frame], None], node: nodes.Expr, frame: Frame) -> None:
+    def _through(
+        self, method: str, visit: Callable[[Any, Frame], None], node: nodes.Expr, frame: Frame
+    ) -> None:
         self.write(f"environment.{method}(")
         visit(node, frame)
         self.write(")")
@@ -232,7 +234,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         return self.printed(_OPERATORS[operator](left, right))
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         # The names keep clear of keyword arguments of the template, as in the base class.
         _check_arguments((*args, *kwargs.values()))
         owner, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
@@ -264,7 +266,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         return value
 
     @staticmethod
-    def concat(parts: Iterable[str]) -> str:  # type: ignore[override]
+    def concat(parts: Iterable[str]) -> str:
         return "".join(_joinable(parts, ""))
 
 
@@ -289,6 +291,8 @@ def _to_json(
     """As Hugging Face has it: nothing escaped for HTML."""
     if indent is not None and not 0 <= indent <= 16:
         raise TemplateTooLarge("an indent is above 16")
-    text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    text = json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
     charge(len(text))
     return text

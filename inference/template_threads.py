@@ -38,6 +38,7 @@ class _Job(Generic[T]):
         self.future: Future[T] = Future()
         self.thread_id: int | None = None
         self.started = 0.0
+        self.timer: asyncio.TimerHandle | None = None
         self.closed = False
         """Answered, or given up on: whoever sets it under the lock says how the future ends."""
 
@@ -58,16 +59,17 @@ class TemplateThreads:
         loop = asyncio.get_running_loop()
 
         def expire() -> None:
-            nonlocal timer
             if (rest := self._expire(job)) > 0:
-                timer = loop.call_later(rest, expire)
+                job.timer = loop.call_later(rest, expire)
 
-        timer = loop.call_later(self._seconds, expire)
+        job.timer = loop.call_later(self._seconds, expire)
         try:
             return await asyncio.wrap_future(job.future)
         finally:
-            if job.closed:  # else the caller was cancelled, and the render is still to be ended in time
-                timer.cancel()
+            if (
+                job.closed and job.timer is not None
+            ):  # else the caller was cancelled, and the render is still to be ended in time
+                job.timer.cancel()
 
     def run_blocking(self, work: Callable[[], T]) -> T:
         """The same for a caller that is itself in a thread."""

@@ -23,7 +23,9 @@ def structured_output_config(config: dict[str, Any]) -> genai.StructuredOutputCo
         else:
             made.json_schema = config["json_schema"]
         return made
-    answer = _Config.EBNF(config["grammar"]) if "grammar" in config else _Config.JSONSchema(config["json_schema"])
+    answer = (
+        _Config.EBNF(config["grammar"]) if "grammar" in config else _Config.JSONSchema(config["json_schema"])
+    )
     space = _Config.EBNF('root ::= "\\n"{0,2}')
     begin = "" if thinking == "open" else "<think>"
     thought = _Config.Concat(_Config.Tag(begin, _Config.AnyText(), "</think>"), space, answer)
