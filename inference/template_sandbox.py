@@ -65,15 +65,19 @@ def charge(size: int) -> None:
 
 def _charge_deep(value: Any) -> None:
     """All that a container holds, what is in it twice counted twice."""
-    waiting = [value]
+    waiting, size = [value], 0
     while waiting:
         item = waiting.pop()
-        charge(8 + (len(item) if isinstance(item, str) else 0))
+        size += 32 + (len(item) if isinstance(item, str) else 0)
+        if size > 65_536:
+            charge(size)
+            size = 0
         if isinstance(item, dict):
             waiting += item.keys()
             waiting += item.values()
         elif isinstance(item, (list, tuple)):
             waiting += item
+    charge(size)
 
 
 def _size(value: Any) -> int:

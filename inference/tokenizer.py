@@ -27,7 +27,10 @@ PLAIN_WINDOW_CHARS = 8_000
 """The plain path holds the GIL; this many characters take some 10 ms."""
 
 HELD_TOKENS = 16
-"""Broken bytes are held no longer than this; no whole character takes more than four tokens."""
+"""Broken bytes are held no longer than this."""
+
+LONGEST = 4
+"""Tokens of one character: its bytes in UTF-8."""
 
 TAGS = frozenset({THINK_OPEN, THINK_CLOSE, CALL_OPEN, CALL_CLOSE})
 """Shown to the output parser even where a tokenizer calls them special."""
@@ -236,27 +239,32 @@ class Decoder:
     def _advance(self) -> str:
         whole = self._decode(self._context + self._held)
         if not whole.endswith("\ufffd"):
-            fresh = self._fresh(whole)
-            self._context = (self._held if fresh else self._context + self._held)[:HELD_TOKENS]
-            self._held = []
-            self._shown = self._decode(self._context)
-            return fresh
+            return self._show(self._fresh(whole), self._held)
+        for at in range(max(1, len(self._held) - LONGEST), len(self._held)):
+            # Byte fallback decodes a run of bytes as one, so a broken byte spoils the whole character behind it.
+            if "\ufffd" not in (character := self._decode(self._held[at:])):
+                return self._show(self._decode(self._held[:at]) + character, self._held[at:])
         return self._give_up() if len(self._held) >= HELD_TOKENS else ""
 
+    def _show(self, fresh: str, context: list[int]) -> str:
+        """The tokens are done with. Those that gave no text only lengthen the context of the next ones."""
+        self._context = (context if fresh else self._context + context)[:HELD_TOKENS]
+        self._held = []
+        self._shown = self._decode(self._context)
+        return fresh
+
     def _give_up(self) -> str:
-        """Shows what is held but for the last four tokens, which may yet become a character."""
+        """Shows what is held but for the last tokens, which may yet become a character."""
         fresh = self._fresh(self._decode(self._context + self._held))
-        tail = self._held[-4:]
-        shown = self._decode(tail).rstrip("\ufffd")
-        kept = len(self._decode(tail)) - len(shown)
-        self._context, self._held, self._shown = [], tail, shown
-        return fresh[: max(len(fresh) - kept, 0)]
+        self._held = self._held[-LONGEST:]
+        tail = self._decode(self._held)
+        self._context, self._shown = [], tail.rstrip("\ufffd")
+        return fresh[: max(len(fresh) - len(tail) + len(self._shown), 0)]
 
     def _fresh(self, whole: str) -> str:
         if whole.startswith(self._shown):
             return whole[len(self._shown) :]
-        # Byte fallback decodes a run of bytes as one: a broken byte behind whole ones changes what was shown.
-        return self._decode(self._held)
+        return self._decode(self._held)  # the run of bytes again: what was shown has changed behind us
 
     def _decode(self, ids: list[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=False)
