@@ -107,6 +107,8 @@ def counted(least: int, most: int | None) -> str:
     """The quantifier behind a term."""
     if most is None and least < 2:
         return "*+"[least]
+    if least == most:
+        return f"{{{least}}}"
     return "?" if (least, most) == (0, 1) else f"{{{least},{'' if most is None else most}}}"
 
 

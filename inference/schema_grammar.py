@@ -18,8 +18,8 @@ from inference.pattern_grammar import ANY, Node, Repeat, counted, ebnf, parse, q
 Schema = Any
 """A JSON schema, decoded: an object or a boolean."""
 
-CHAR = r'([^"\\\x00-\x1f] | "\\" ["\\/bfnrt] | "\\u" [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F])'
-"""One character inside of a JSON string.
+CHAR = r'([^"\\\x00-\x1f] | "\\" ["\\/bfnrt] | "\\u" [0-9a-cefA-CEF] [0-9a-fA-F] [0-9a-fA-F] [0-9a-fA-F])'
+"""One character inside of a JSON string; none of its escapes is half a surrogate pair.
 
 Always written out, never a rule of its own: where a token may run over the end of a rule, xgrammar cannot tell
 beforehand whether it fits, and tries most of the vocabulary anew at each step (150,000 tokens: 250 ms a token).
