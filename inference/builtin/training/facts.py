@@ -42,14 +42,24 @@ def facts() -> tuple[Fact, ...]:
     return tuple(_facts())
 
 
+def _more_asks() -> dict[str, tuple[str, ...]]:
+    """Further questions by fact, from more_*.yaml."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path in sorted(DATA.glob("more_*.yaml")):
+        for name, text in read(path.name).items():
+            found[name] = found.get(name, ()) + lines(text)
+    return found
+
+
 def _facts() -> Iterator[Fact]:
+    more = _more_asks()
     for path in sorted(DATA.glob("facts_*.yaml")):
         for name, entry in read(path.name).items():
             yield Fact(
                 name=name,
                 about=entry["about"],
                 answer=" ".join(entry["answer"].split()),
-                asks=lines(entry.get("asks")),
+                asks=lines(entry.get("asks")) + more.get(name, ()),
                 goals=lines(entry.get("goals")),
                 nouns=lines(entry.get("nouns")),
             )

@@ -74,7 +74,14 @@ def _wording(key: str) -> tuple[str, ...]:
 
 
 def phrase(fact: facts.Fact, rng: random.Random) -> str:
-    """A plain question for the fact: a written one, or a goal or noun in a frame."""
+    """A plain question for the fact, or two in a row."""
+    if rng.random() < 0.2:
+        return rng.choice((" ", ", ", ". ", "? ")).join((_phrase(fact, rng), _phrase(fact, rng)))
+    return _phrase(fact, rng)
+
+
+def _phrase(fact: facts.Fact, rng: random.Random) -> str:
+    """A written question, or a goal or noun in a frame."""
     pools = [("ask", len(fact.asks)), ("goal", len(fact.goals)), ("noun", len(fact.nouns))]
     kind = rng.choices(
         [pool for pool, _ in pools], [count * (1.0 if pool == "ask" else 1.2) for pool, count in pools]
@@ -111,7 +118,7 @@ def swap_synonyms(text: str, rng: random.Random, share: float) -> str:
 def drop_words(text: str, rng: random.Random) -> str:
     """Lose some words, fillers mostly; two words at least remain."""
     words = text.split(" ")
-    keep = [word for word in words if rng.random() > (0.3 if word.lower().strip("?.,!") in FILLERS else 0.09)]
+    keep = [word for word in words if rng.random() > (0.3 if word.lower().strip("?.,!") in FILLERS else 0.05)]
     return " ".join(keep) if len(keep) >= min(2, len(words)) else text
 
 
@@ -148,6 +155,19 @@ def mistype(text: str, rng: random.Random) -> str:
     return text
 
 
+@cache
+def _proper() -> dict[str, str]:
+    return {word.lower(): word for word in _wording("proper")}
+
+
+def write_names(text: str, rng: random.Random) -> str:
+    """Names and abbreviations with their capitals; now and then every word with one."""
+    if rng.random() < 0.06:
+        return text.title()
+    table = _proper()
+    return re.sub(r"[\w-]+", lambda match: table.get(match.group(0), match.group(0)), text)
+
+
 def dress(text: str, rng: random.Random) -> str:
     """Opening and closing words, case, the mark at the end."""
     if rng.random() < 0.25:
@@ -172,11 +192,17 @@ def dress(text: str, rng: random.Random) -> str:
 def reword(text: str, rng: random.Random) -> str:
     """A new variant of a question that still asks the same."""
     if rng.random() < 0.75:
-        text = swap_synonyms(text, rng, rng.choice((0.15, 0.3, 0.5)))
+        text = swap_synonyms(text, rng, rng.choice((0.1, 0.2, 0.4)))
     if rng.random() < 0.5:
         text = drop_words(text, rng)
-    if rng.random() < 0.08:
+    draw = rng.random()
+    if draw < 0.08:
         text = shuffle_words(text, rng)
-    if rng.random() < 0.2:
+    elif draw < 0.28:
+        words = text.rstrip("?!.").split(" ")
+        rng.shuffle(words)
+        text = " ".join(words)
+    if rng.random() < 0.14:
         text = mistype(text, rng)
-    return dress(re.sub(r"  +", " ", text).strip(), rng)
+    text = re.sub(r"  +", " ", text).strip()
+    return dress(write_names(text, rng) if rng.random() < 0.45 else text, rng)

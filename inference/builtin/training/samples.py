@@ -99,6 +99,7 @@ def _exchange(rng: random.Random) -> tuple[str, str, str]:
     if draw < 0.9:
         question = outside_question(rng)
         question = rewording.mistype(question, rng) if rng.random() < 0.1 else question
+        question = rewording.write_names(question, rng) if rng.random() < 0.3 else question
         return rewording.dress(question, rng), outside_answer(), OUTSIDE_THOUGHT
     return small_tasks.exchange(rng)
 
@@ -115,7 +116,7 @@ def _finish(
 ) -> Sample:
     """Render; a third of the samples think, with enable_thinking true or left out."""
     fixed = answer in _fixed_answers()
-    if rng.random() < 0.65:
+    if rng.random() < 0.7:
         return Sample(vocabulary.render(messages, tools, False), "", answer, fixed)
     prompt = vocabulary.render(messages, tools, rng.choice((True, None)))
     return Sample(prompt, f"<think>\n{idea}\n</think>\n\n", answer, fixed)
@@ -144,21 +145,26 @@ def _remembering(rng: random.Random) -> Sample:
 
 def _tools(rng: random.Random) -> Sample:
     tools, messages, answer, idea = tool_samples.conversation(rng, _exchange)
-    return _finish([*system_turn(rng), *messages], answer, idea, rng, tools)
+    before = system_turn(rng) if rng.random() < 0.4 else []
+    return _finish([*before, *messages], answer, idea, rng, tools)
 
 
-def _short(rng: random.Random) -> Sample:
-    question, answer, idea = _exchange(rng)
+def _short(rng: random.Random, exchange: tool_samples.Exchange) -> Sample:
+    question, answer, idea = exchange(rng)
     return _finish([{"role": "user", "content": question}], answer, idea, rng)
 
 
 def draw(rng: random.Random, short_share: float = 0.0) -> Sample:
     """One sample; short ones, a single question with nothing around it, are the cheapest way to learn the facts."""
     if rng.random() < short_share:
-        return _short(rng)
+        return _short(rng, _exchange)
     kind = rng.random()
-    if kind < 0.2:
+    if kind < 0.46:
+        return _short(rng, _exchange)
+    if kind < 0.62:
+        return _short(rng, small_tasks.copying)
+    if kind < 0.84:
         return _tools(rng)
-    if kind < 0.24:
+    if kind < 0.87:
         return _remembering(rng)
     return _chat(rng)

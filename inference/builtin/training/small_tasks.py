@@ -50,12 +50,26 @@ def _thanks(rng: random.Random) -> tuple[str, str, str]:
     )
 
 
-def _repeat(rng: random.Random) -> tuple[str, str, str]:
-    text = words(rng)
+def _repeat(rng: random.Random, most: int = 6) -> tuple[str, str, str]:
+    text = words(rng, most)
     question = rng.choice(_data("repeat_frames")).replace(
         "{}", rng.choice(("{}", "{}", '"{}"', "'{}'")).format(text)
     )
     return question, text, "I repeat the words."
+
+
+def _pairs(rng: random.Random) -> tuple[str, str, str]:
+    """One of several values given in the question."""
+    names = [nonsense(rng) for _ in range(rng.randrange(2, 6))]
+    values = {name: words(rng, 4) for name in names}
+    wanted = rng.choice(names)
+    listing = rng.choice((", ", "; ", "\n")).join(f"{name} is {value}" for name, value in values.items())
+    return f"{listing}. what is {wanted}?", values[wanted], "I look the name up in the question."
+
+
+def copying(rng: random.Random) -> tuple[str, str, str]:
+    """Words to repeat or to look up in the question: what calling tools with unseen names and values rests on."""
+    return _repeat(rng, 10) if rng.random() < 0.6 else _pairs(rng)
 
 
 def _count(rng: random.Random) -> tuple[str, str, str]:

@@ -189,7 +189,7 @@ def tool_set(rng: random.Random) -> list[Tool]:
     """One to four tools of different names."""
     kinds = list(facts.read("tools.yaml")["kinds"])
     tools: dict[str, Tool] = {}
-    for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4))):
+    for _ in range(rng.choice((1, 1, 1, 1, 2, 2, 3))):
         tool = known_tool(rng.choice(kinds), rng) if rng.random() < 0.45 else invented_tool(rng)
         tools[tool.name] = tool
     return list(tools.values())

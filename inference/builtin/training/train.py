@@ -43,7 +43,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--batch-tokens", type=int, default=1536, help="of each process")
     parser.add_argument("--rate", type=float, default=3e-3, help="peak learning rate of AdamW")
     parser.add_argument("--muon-rate", type=float, default=0.02, help="peak learning rate of Muon")
-    parser.add_argument("--short-share", type=float, default=0.9, help="share of bare questions at the start")
+    parser.add_argument("--short-first", type=float, default=0.9, help="share of bare questions at the start")
+    parser.add_argument("--short-last", type=float, default=0.2, help="the same at the end")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1, help="threads of each process")
     parser.add_argument(
@@ -102,15 +103,16 @@ def collate(rows: list[Row]) -> Batch:
 
 
 class Progress:
-    """Share of the time that is over; short samples prevail at the start and have gone at the end."""
+    """Share of the time that is over, and the share of short samples that goes with it."""
 
-    def __init__(self, short_share: float) -> None:
+    def __init__(self, first: float, last: float) -> None:
         self.done = 0.0
-        self.first = short_share
+        self.first = first
+        self.last = last
 
     def short_share(self) -> float:
         """The share of short samples now."""
-        return self.first * min(1.0, max(0.0, 1.8 - 2.0 * self.done))
+        return self.first + (self.last - self.first) * min(1.0, self.done)
 
 
 def batches(encode: Encoder, rng: random.Random, batch_tokens: int, progress: Progress) -> Iterator[Batch]:
@@ -224,8 +226,8 @@ class Run:
 
 
 def schedule(done: float, steps: int) -> float:
-    """Share of the peak rate: 100 steps of warm-up, then a cosine over the time given."""
-    return min(1.0, (steps + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+    """Share of the peak rate: 60 steps of warm-up, then a cosine over the time given."""
+    return min(1.0, (steps + 1) / 60) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
 
 
 def share_gradients(model: Qwen3ForCausalLM) -> None:
@@ -288,7 +290,7 @@ def train(run: Run, encode: Encoder, rank: int) -> None:
     started = reported = time.monotonic()
     first, tokens, loss = run.step, 0, 0.0
     rng = random.Random(given.seed + run.step + 7919 * rank)
-    progress = Progress(given.short_share)
+    progress = Progress(given.short_first, given.short_last)
     for batch in batches(encode, rng, given.batch_tokens, progress):
         progress.done = agreed((time.monotonic() - started) / (given.minutes * 60))
         if progress.done >= 1:
