@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from channels.consumer import AsyncConsumer
 from msgspec import structs
 
-from compat_api import errors, headers
+from compat_api import encoded_body, errors, headers
 from compat_api.request_log import RequestLog
 from compat_api.urls import Operation
 from inference.errors import ShuttingDown
@@ -72,7 +72,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
 
     async def _work(self, body: bytes) -> None:
         try:
-            await self.handle(body)
+            await self.handle(encoded_body.plain(body, self.scope["headers"], self.operation.dialect))
         except asyncio.CancelledError:
             if self._client_gone:
                 self.log.close(errors.CLIENT_GONE, "client gone")

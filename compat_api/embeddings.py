@@ -31,7 +31,7 @@ class EmbeddingConsumer(InferenceConsumer):
             return
         result = await engine.current().embed(spec, request)
         self.log.started(result.start)
-        facts = headers.of_start(result.start, result.truncated_texts)
+        facts = headers.of_start(result.start, result.truncated_tokens)
         await self.reply(dialect.whole_type, dialect.answer(request, result), facts)
 
     async def _keep_loaded(self, spec: ModelSpec, request: EmbedRequest) -> None:

@@ -71,9 +71,10 @@ def _words(error: Exception, operation: Operation | None) -> str:
         full = names.parse(error.name).display if error.name else ""
         return _NOT_FOUND_WORDS[operation.name].format(name=error.name, full=full)
     if isinstance(error, inference_errors.ContextLengthExceeded) and operation.dialect == "openai":
+        least = "at least " if error.at_least else ""
         return (
             f"This model's maximum context length is {error.limit} tokens. However, your messages resulted "
-            f"in {error.prompt_tokens} tokens. Please reduce the length of the messages."
+            f"in {least}{error.prompt_tokens} tokens. Please reduce the length of the messages."
         )
     return str(error)
 

@@ -38,6 +38,7 @@ class GenerationConsumer(InferenceConsumer):
             await self._preload(parsed)
             return
         request = self.placed(parsed)
+        self.log.ignored = request.sampling.ignored
         spec = await self.find(request.model)
         self._require_completion(spec, request.model)
         self.encoder = dialect.encoder(request)

@@ -13,6 +13,18 @@ _DEVICE = re.compile(r"(?:NPU|GPU|CPU)(?:\.\d{1,2})?", re.IGNORECASE)
 _PRIORITIES = {"best-effort": 0, "low": 0, "normal": 1, "high": 2, "critical": 3, "realtime": 3}
 _YES = frozenset({"true", "1", "yes", "on"})
 _NO = frozenset({"false", "0", "no", "off"})
+_MEDIA = frozenset({"text", "code", "image", "audio", "video", "realtime", "auto"})
+_HINTS = {
+    b"x-latency-critical": "X-Latency-Critical",
+    b"x-power-efficient": "X-Power-Efficient",
+    b"x-cache-enabled": "X-Cache-Enabled",
+    b"x-remote-allowed": "X-Remote-Allowed",
+    b"x-max-latency-ms": "X-Max-Latency-Ms",
+    b"x-max-power-watts": "X-Max-Power-Watts",
+    b"x-media-type": "X-Media-Type",
+}
+"""Hints to the router: a bad value is refused, a good one changes nothing where one local device can answer."""
+_DECIMAL = re.compile(r"\d{1,9}(?:\.\d{1,6})?")
 _LONGEST_DEADLINE_MS = 86_400_000
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _LONGEST_VALUE = 200
@@ -37,6 +49,8 @@ def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Place
                 priority = _priority(value)
             case b"x-deadline-ms":
                 deadline_ms = _deadline_ms(value)
+            case _ if raw_name in _HINTS:
+                _check_hint(raw_name, value)
     return Placement(device=backend or device, strict=strict, priority=priority, deadline_ms=deadline_ms)
 
 
@@ -47,6 +61,18 @@ def device_name(field: str, value: str) -> str:
     if not _DEVICE.fullmatch(value):
         raise BadRequest(f"{field}: {value!r} is not a device; give NPU, GPU, GPU.1, CPU or AUTO", field)
     return value.upper()
+
+
+def _check_hint(raw_name: bytes, value: str) -> None:
+    field = _HINTS[raw_name]
+    if raw_name.startswith(b"x-max-"):
+        if not _DECIMAL.fullmatch(value) or float(value) <= 0:
+            raise BadRequest(f"{field}: {value!r} is not a number greater than 0", field)
+    elif raw_name == b"x-media-type":
+        if value.lower() not in _MEDIA:
+            raise BadRequest(f"{field}: {value!r} is not one of {', '.join(sorted(_MEDIA))}", field)
+    else:
+        _truth(field, value)
 
 
 def _truth(field: str, value: str) -> bool:
@@ -72,7 +98,7 @@ def _deadline_ms(value: str) -> int:
     return int(value)
 
 
-def of_start(start: Start, truncated_texts: int = 0) -> errors.Headers:
+def of_start(start: Start, truncated_tokens: int = 0) -> errors.Headers:
     """What every generation and embedding says before its first byte."""
     route = start.route
     facts = [
@@ -94,8 +120,8 @@ def of_start(start: Start, truncated_texts: int = 0) -> errors.Headers:
         facts.append(("x-alternatives", ", ".join(route.alternatives)))
     if start.truncated_messages:
         facts.append(("x-npu-proxy-truncated-messages", str(start.truncated_messages)))
-    if truncated_texts:
-        facts.append(("x-npu-proxy-truncated-texts", str(truncated_texts)))
+    if truncated_tokens:
+        facts.append(("x-npu-proxy-truncated-tokens", str(truncated_tokens)))
     return [(name.encode(), _printable(value)) for name, value in facts]
 
 

@@ -13,7 +13,7 @@ from inference.types import Finish, RequestRecord, Start
 logger = logging.getLogger("npuproxy.request")
 
 _LONGEST = 300
-_WORD = re.compile(r"[\w./:@+-]{1,300}")
+_WORD = re.compile(r"[\w./:@+,-]{1,300}")
 
 
 class RequestLog:
@@ -31,6 +31,8 @@ class RequestLog:
         self._ttft_s: float | None = None
         self._closed = False
         self.model = ""
+        self.ignored: tuple[str, ...] = ()
+        """Options that were sent and have no meaning here."""
 
     def elapsed_s(self) -> float:
         """Since the request's head arrived at the consumer."""
@@ -51,7 +53,7 @@ class RequestLog:
         record = self._record(status, error)
         if self._operation.streaming:
             engine.current().record(record)
-        _write(self._method, self._path, record, self._operation.streaming)
+        _write(self._method, self._path, record, self._operation.streaming, self.ignored)
 
     def _record(self, status: int, error: str) -> RequestRecord:
         start, finish = self._start, self._finish
@@ -71,11 +73,13 @@ class RequestLog:
         )
 
 
-def _write(method: str, path: str, record: RequestRecord, inference: bool) -> None:
+def _write(method: str, path: str, record: RequestRecord, inference: bool, ignored: tuple[str, ...]) -> None:
     facts: dict[str, object] = {"model": _word(record.model), "status": record.status}
     if inference:
         facts |= _inference_facts(record)
     facts["total_ms"] = f"{record.total_s * 1000:.1f}"
+    if ignored:
+        facts["ignored"] = _word(",".join(ignored))
     if record.error:
         facts["error"] = repr(record.error[:_LONGEST])
     line = " ".join([f"{name}={value}" for name, value in facts.items()])

@@ -42,7 +42,7 @@ class EmbedJob(Struct, frozen=True, kw_only=True):
     request: EmbedRequest
     texts: tuple[str, ...]
     prompt_tokens: int
-    truncated_texts: int
+    truncated_tokens: int
     began: float
 
 

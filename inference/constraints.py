@@ -53,7 +53,9 @@ class ConstraintChecks:
             constraint, after_thinking=after_thinking, thinking_open=thinking_open, vocab_size=vocab_size
         )
         if config.get("relaxed"):
-            logger.info("a schema is enforced but for %s, which this vocabulary makes too slow", config["relaxed"])
+            logger.info(
+                "a schema is enforced but for %s, which this vocabulary makes too slow", config["relaxed"]
+            )
         key = (spec.digest, hashlib.sha256(repr(config).encode()).hexdigest())
         verdict = self._verdicts.get(key)
         if verdict is None:

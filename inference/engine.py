@@ -212,12 +212,9 @@ class Engine:
     ) -> ChatJob:
         preparation.check_capabilities(spec, request)
         text = await self._texts.get(spec)
-        longest = None
-        if request.truncate or (request.truncate is None and self.config.overflow == "truncate"):
-            longest = max(
-                backend.candidate(spec, request.num_ctx).limit_tokens for backend in backends.values()
-            )
-        job = await preparation.chat_job(spec, request, text, began, longest)
+        limit = max(backend.candidate(spec, request.num_ctx).limit_tokens for backend in backends.values())
+        truncate = request.truncate or (request.truncate is None and self.config.overflow == "truncate")
+        job = await preparation.chat_job(spec, request, text, began, limit=limit, truncate=truncate)
         if request.constraint is None:
             return job
         grammar = await self._constraints.compiled(
@@ -281,8 +278,10 @@ class Engine:
     async def _in_order(self, job: ChatJob, plan: routing.Plan) -> AsyncGenerator[list[Event], None]:
         """One device after the other, until one gives a first event."""
         failed = ""
-        for choice in plan.choices:
-            started = False
+        left = deque(plan.choices)
+        again = True
+        while left:
+            choice, started = left.popleft(), False
             try:
                 stream = self._backends[choice.device].generate(job, _route(plan, choice, failed))
                 async with aclosing(stream) as batches:
@@ -291,12 +290,16 @@ class Engine:
                         yield events
                 return
             except tuple(_TRY_NEXT) as error:
-                if started or choice is plan.choices[-1]:
+                if not started and again and isinstance(error, WorkerDied) and error.untouched:
+                    again = False  # it had died before: a fresh worker on the same device answers
+                    left.appendleft(choice)
+                    continue
+                if started or not left:
                     raise
                 failed = _TRY_NEXT[type(error)]
                 logger.warning("%s on %s: %s; the next device is tried", job.spec.name, choice.device, error)
             except ContextLengthExceeded:  # the pool came out smaller than planned
-                if started or choice is plan.choices[-1]:
+                if started or not left:
                     raise
 
     async def _embed_in_order(self, job: EmbedJob, plan: routing.Plan) -> Embeddings:

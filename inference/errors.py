@@ -38,16 +38,21 @@ class BadRequest(InferenceError):
 
 
 class ContextLengthExceeded(BadRequest):
-    """The exact prompt count exceeds what any candidate device accepts."""
+    """The prompt count exceeds what any candidate device accepts.
 
-    def __init__(self, prompt_tokens: int, limit: int) -> None:
+    The count is exact, but for texts so long that counting them would only cost memory: `at_least` then.
+    """
+
+    def __init__(self, prompt_tokens: int, limit: int, *, at_least: bool = False) -> None:
+        has = "has at least" if at_least else "has"
         super().__init__(
-            f"the input length exceeds the context length: the prompt has {prompt_tokens} tokens, "
+            f"the input length exceeds the context length: the prompt {has} {prompt_tokens} tokens, "
             f"the context holds {limit}; shorten the messages or use a model with a longer context",
             "messages",
         )
         self.prompt_tokens = prompt_tokens
         self.limit = limit
+        self.at_least = at_least
 
 
 class InvalidGrammar(BadRequest):
@@ -118,7 +123,9 @@ class InferenceTimeout(InferenceError):
 
 
 class WorkerDied(InferenceError):
-    pass
+    """`untouched`: the worker was gone before it said a word about this request, so the request is not to blame."""
+
+    untouched = False
 
 
 def runtime_words(text: str, model_path: str = "") -> str:

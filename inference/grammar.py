@@ -61,7 +61,7 @@ def structured_config(
     thinking_open: bool = False,
     vocab_size: int = LARGE_VOCABULARY,
 ) -> dict[str, Any]:
-    """Plain values for `worker/grammar_config.py`: `grammar` or `json_schema`, `thinking`, and `relaxed`.
+    """Plain values for `worker/grammar_config.py`: `grammar`, `thinking`, and `relaxed`.
 
     `after_thinking`: thoughts may come first. `thinking_open`: the prompt ends inside of them. `relaxed` names what the
     grammar leaves open, because to enforce it would take seconds with so large a vocabulary; '' mostly. Call it after
@@ -72,9 +72,7 @@ def structured_config(
         return {"grammar": JSON_OBJECT, "thinking": thinking, "relaxed": ""}
     try:
         grammar, relaxed = grammar_of(msgspec.json.decode(constraint.schema), vocab_size)
-    except Unsupported:
-        return {"json_schema": constraint.schema, "thinking": thinking, "relaxed": ""}
-    except TooLarge as error:
+    except (Unsupported, TooLarge) as error:
         raise _fault("$", str(error)) from error
     return {"grammar": grammar, "thinking": thinking, "relaxed": ", ".join(relaxed)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 MAX_DIGITS = 16
@@ -19,6 +20,8 @@ def bounded(kind: str, schema: dict[str, Any]) -> str | None:
     most, open_most = _bound(schema.get("maximum"), schema.get("exclusiveMaximum"), min)
     if least is None and most is None:
         return kind
+    if any(bound is not None and abs(bound) >= 10**MAX_DIGITS for bound in (least, most)):
+        return None
     low = None if least is None else math.ceil(least)
     high = None if most is None else math.floor(most)
     first = low + 1 if low is not None and open_least and low == least else low
@@ -26,7 +29,40 @@ def bounded(kind: str, schema: dict[str, Any]) -> str | None:
     choices = list(_integers(first, last))
     if kind == "number":
         choices += _all_decimals(low, high, open_least and low == least, open_most and high == most)
+        choices += _edges(least, open_least, most, open_most)
     return "(" + " | ".join(choices) + ")" if choices else None
+
+
+def _edges(least: float | None, least_out: bool, most: float | None, most_out: bool) -> Iterator[str]:
+    """Decimals between a bound that is no whole number and the whole number next to it, or the other bound."""
+    if least is not None and least != math.floor(least):
+        above = math.ceil(least)
+        if most is None or above <= most:
+            yield from _fraction(least, least_out, above, True)
+        else:
+            yield from _fraction(least, least_out, most, most_out)
+            return
+    if most is not None and most != math.floor(most):
+        yield from _fraction(math.floor(most), True, most, most_out)
+
+
+def _fraction(least: float, least_out: bool, most: float, most_out: bool) -> Iterator[str]:
+    """Decimals between two bounds that lie between the same whole numbers, with one digit more than they need."""
+    sign = ""
+    if most <= 0:
+        sign, least, least_out, most, most_out = '"-" ', -most, most_out, -least, least_out
+    low, high = Decimal(repr(least)), Decimal(repr(most))
+    whole = int(low)
+    for digits in range(1, MAX_DIGITS + 1):
+        scale = Decimal(10) ** digits
+        first, last = math.ceil((low - whole) * scale), math.floor((high - whole) * scale)
+        first += least_out and first == (low - whole) * scale
+        last -= most_out and last == (high - whole) * scale
+        last = min(last, int(scale) - 1)
+        if first + 8 <= last or (digits == MAX_DIGITS and first <= last):
+            texts = str(first).zfill(digits), str(last).zfill(digits)
+            yield f'{sign}"{whole}." ({_same_length(*texts)})'
+            return
 
 
 def _bound(closed: Any, opened: Any, tighter: Callable[..., float]) -> tuple[float | None, bool]:

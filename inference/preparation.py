@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from inference.backend import ChatJob, EmbedJob
-from inference.errors import CapabilityMissing, ContextLengthExceeded
+from inference.errors import BadRequest, CapabilityMissing, ContextLengthExceeded
 from inference.texts import Text
 from inference.tokenizer import INLINE_CHARS, TextCodec
 from inference.types import (
@@ -21,6 +21,10 @@ from inference.types import (
     Message,
     ModelSpec,
 )
+
+MAX_TEXTS = 10_000
+"""Of one embedding request: their vectors are 15 MB, and 80 MB as JSON."""
+ROLES = ("system", "user", "assistant", "tool")
 
 
 def check_capabilities(spec: ModelSpec, request: ChatRequest) -> None:
@@ -38,6 +42,15 @@ def thinks(spec: ModelSpec, request: ChatRequest) -> bool:
     return "thinking" in spec.capabilities and request.think is not False
 
 
+def check_roles(request: ChatRequest, text: Text) -> None:
+    """A template leaves out what it does not know: that would be a silent cut. Raises BadRequest."""
+    for message in request.messages:
+        if message.role not in ROLES and message.role not in text.template.source:
+            raise BadRequest(
+                f"invalid message role {message.role!r}: give one of {', '.join(ROLES)}", "messages"
+            )
+
+
 def messages_of(spec: ModelSpec, request: ChatRequest) -> tuple[Message, ...]:
     """The model's own system text comes first unless the request brings one."""
     if spec.system and (not request.messages or request.messages[0].role != "system"):
@@ -46,27 +59,33 @@ def messages_of(spec: ModelSpec, request: ChatRequest) -> tuple[Message, ...]:
 
 
 async def chat_job(
-    spec: ModelSpec, request: ChatRequest, text: Text, began: float, truncate_to: int | None
+    spec: ModelSpec, request: ChatRequest, text: Text, began: float, *, limit: int, truncate: bool
 ) -> ChatJob:
-    """`truncate_to`: drop the oldest messages until prompt and one token fit; None: never cut."""
-    request = structs.replace(request, messages=messages_of(spec, request))
+    """`limit`: tokens that the roomiest device holds. `truncate`: the oldest messages go until one token fits behind.
+
+    Raises ContextLengthExceeded for a prompt that no truncation, or none that was asked for, brings under the limit.
+    """
+    check_roles(request, text)
+    messages = messages_of(spec, request)
+    request = structs.replace(request, messages=messages)
     think = thinks(spec, request)
-    dropped = 0
     while True:
-        prompt = await text.template.render(request, think)
-        ids = await text.codec.encode_async(prompt)
-        if truncate_to is None or len(ids) < truncate_to:
-            break
-        shorter = _without_oldest(request.messages)
+        least = text.codec.least_tokens(_chars(request.messages))
+        if least < limit:
+            prompt = await text.template.render(request, think)
+            ids = await text.codec.encode_async(prompt)
+            if len(ids) < limit or not truncate:
+                break
+        tokens = max(least, len(ids) if least < limit else 0)
+        shorter = _without_oldest(request.messages, 1 - limit / tokens) if truncate else request.messages
         if len(shorter) == len(request.messages):
-            raise ContextLengthExceeded(len(ids), truncate_to)
-        dropped += len(request.messages) - len(shorter)
+            raise ContextLengthExceeded(tokens, limit, at_least=least >= limit)
         request = structs.replace(request, messages=shorter)
     return ChatJob(
         spec=spec, request=request, prompt_ids=ids,
         sampling=request.sampling.over(spec.parameters).over(DEFAULT_SAMPLING), think=think,
         starts_in_thinking=think and prompt.opens_thinking, grammar=None, began=began,
-        truncated_messages=dropped,
+        truncated_messages=len(messages) - len(request.messages),
     )  # fmt: skip
 
 
@@ -74,32 +93,42 @@ def with_grammar(job: ChatJob, grammar: dict[str, Any]) -> ChatJob:
     return structs.replace(job, grammar=grammar)
 
 
-def _without_oldest(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Without the first message that is neither the system's nor the last, and without the tool results it leaves."""
-    first = next((i for i, message in enumerate(messages[:-1]) if message.role != "system"), None)
-    if first is None:
-        return messages
-    end = first + 1
-    while end < len(messages) - 1 and messages[end].role == "tool":
-        end += 1
-    return messages[:first] + messages[end:]
+def _chars(messages: tuple[Message, ...]) -> int:
+    return sum(len(message.content) + len(message.thinking) for message in messages)
 
 
-async def _count(codec: TextCodec, texts: tuple[str, ...]) -> list[int]:
-    """Tokens of each text, in a thread when they are long together."""
-    if sum(map(len, texts)) <= INLINE_CHARS:
-        return [codec.count(text) for text in texts]
-    return await asyncio.to_thread(lambda: [codec.count(text) for text in texts])
+def _without_oldest(messages: tuple[Message, ...], share: float) -> tuple[Message, ...]:
+    """Without the oldest messages that make up most of this share of the text, one at least, but never the last nor
+    the system's; the results of a tool go with the message that called it."""
+    enough = share * 0.9 * _chars(messages)
+    gone: set[int] = set()
+    chars = 0
+    for index, message in enumerate(messages[:-1]):
+        if message.role == "system":
+            continue
+        if gone and chars >= enough and message.role != "tool":
+            break
+        gone.add(index)
+        chars += len(message.content) + len(message.thinking)
+    return tuple(message for index, message in enumerate(messages) if index not in gone)
 
 
 async def embed_job(spec: ModelSpec, request: EmbedRequest, codec: TextCodec, began: float) -> EmbedJob:
     """Raises ContextLengthExceeded for a text that is too long when the request forbids to cut it."""
-    counts = await _count(codec, request.texts)
-    limit = spec.context_length
-    too_long = [count for count in counts if count > limit]
+    if len(request.texts) > MAX_TEXTS:
+        raise BadRequest(
+            f"input has {len(request.texts)} texts, at most {MAX_TEXTS} are accepted at once", "input"
+        )
+    limit = min(spec.context_length, request.num_ctx) if request.num_ctx else spec.context_length
+    if sum(map(len, request.texts)) <= INLINE_CHARS:
+        fitted = codec.fit(request.texts, limit)
+    else:
+        fitted = await asyncio.to_thread(codec.fit, request.texts, limit)
+    too_long = [count for _, count in fitted if count > limit]
     if too_long and not request.truncate:
         raise ContextLengthExceeded(too_long[0], limit)
     return EmbedJob(
-        spec=spec, request=request, texts=request.texts, prompt_tokens=sum(min(count, limit) for count in counts),
-        truncated_texts=len(too_long), began=began,
+        spec=spec, request=request, texts=tuple(text for text, _ in fitted),
+        prompt_tokens=sum(min(count, limit) for _, count in fitted),
+        truncated_tokens=sum(count - limit for count in too_long), began=began,
     )  # fmt: skip

@@ -81,6 +81,9 @@ def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
         elif candidate is not None:
             usable.append(candidate)
     if facts.target and facts.strict and facts.target in faults:
+        wanted = by_name.get(facts.target)
+        if wanted is not None and wanted.available and facts.prompt_tokens + 1 > wanted.limit_tokens:
+            raise ContextLengthExceeded(facts.prompt_tokens, wanted.limit_tokens)
         raise DeviceUnavailable(f"{facts.target} cannot answer now: {faults[facts.target].replace('_', ' ')}")
     if not usable:  # a failed load is tried again when nothing else is left
         usable = [by_name[name] for name, fault in faults.items() if fault == "load_failed"]

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable
 from typing import Literal
 
-from inference.errors import InferenceError
+from inference.errors import InferenceError, WorkerDied
 from inference.worker.messages import unpack_ids
 
 RunFinish = Literal["", "stop", "length", "cancelled", "ignored"]
@@ -61,6 +61,9 @@ class Run:
     def fail(self, error: InferenceError) -> None:
         """Ends the run with an error, raised by `wait` once the tokens that came before are taken."""
         if not self.ended:
+            if isinstance(error, WorkerDied) and self.progress_at == self.submitted_at:
+                error = WorkerDied(str(error))
+                error.untouched = True
             self.error = error
             self._end(time.perf_counter())
             self._wake()

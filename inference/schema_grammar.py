@@ -4,7 +4,7 @@ xgrammar's own translation allows any white space between any two tokens, and sm
 Here one space may follow a colon or a comma. Properties come in the order of the schema; others come only where
 `additionalProperties` asks for them, or where there is no `properties`. Keywords that grammars cannot express
 (`uniqueItems`, `multipleOf`, `not`, `if`, …) are ignored, as Ollama ignores them. For what could be expressed but is
-not here, `Unsupported` is raised, and the caller uses xgrammar's translation.
+not here, `Unsupported` is raised: an answer that only looks constrained helps nobody.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ FORMATS = {
 }
 """Those that llama.cpp's grammars know; every other `format` is only a note."""
 
-_KNOWN_ELSEWHERE = ("patternProperties", "propertyNames", "unevaluatedProperties", "unevaluatedItems")
+_BEYOND = ("patternProperties", "propertyNames", "unevaluatedProperties", "unevaluatedItems")
 _OBJECT_WORDS = ("properties", "required", "additionalProperties", "minProperties", "maxProperties")
 _ARRAY_WORDS = ("items", "prefixItems", "minItems", "maxItems")
 _STRING_WORDS = ("pattern", "minLength", "maxLength", "format")
@@ -133,8 +133,8 @@ class _Translation:
                 rest = {key: value for key, value in schema.items() if key != word}
                 branches = [self._term(self._joined(rest, branch)) for branch in schema[word]]
                 return "(" + " | ".join(branches) + ")"
-        if any(word in schema for word in _KNOWN_ELSEWHERE):
-            raise Unsupported("a keyword of xgrammar's")
+        if word := next((word for word in _BEYOND if schema.get(word)), ""):
+            raise Unsupported(f"{word} cannot be enforced")
         kinds = _kinds(schema)
         terms = [self._kind(kind, schema) for kind in kinds]
         return terms[0] if len(terms) == 1 else "(" + " | ".join(terms) + ")"
@@ -149,7 +149,7 @@ class _Translation:
         if kind in ("integer", "number"):
             text = bounded(kind, schema)
             if text is None:
-                raise Unsupported("no number in bounds has a simple text")
+                raise Unsupported("no number is in the bounds of minimum and maximum")
             return text
         if kind == "boolean":
             return '("true" | "false")'
@@ -169,7 +169,7 @@ class _Translation:
         seen = set()
         while isinstance(part, dict) and "$ref" in part and schema:
             if part["$ref"] in seen:
-                raise Unsupported("a reference to itself")
+                raise Unsupported("a $ref leads to itself")
             seen.add(part["$ref"])
             part = resolve(self._whole, part["$ref"])
         if part is True:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ INLINE_CHARS = 16_000
 
 PLAIN_WINDOW_CHARS = 8_000
 """The plain path holds the GIL; this many characters take some 10 ms."""
+
+_LONG_TEXTS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="long-text")
+"""Two at a time: a text of 20 MB takes some 500 MB while it is encoded."""
 
 HELD_TOKENS = 16
 """Broken bytes are held no longer than this."""
@@ -96,6 +100,7 @@ class TextCodec:
         self._silent = frozenset(token.id for token in added if token.special and token.content not in TAGS)
         self.eos_ids = eos_ids
         self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=True)
+        self._longest_token_chars = max(map(len, tokenizer.get_vocab(with_added_tokens=True)), default=1)
 
     @classmethod
     def open(cls, spec: ModelSpec) -> TextCodec:
@@ -123,11 +128,30 @@ class TextCodec:
         """`encode`, in a thread when the text is long."""
         if len(prompt.text) <= INLINE_CHARS:
             return self.encode(prompt)
-        return await asyncio.to_thread(self.encode, prompt)
+        return await asyncio.get_running_loop().run_in_executor(_LONG_TEXTS, self.encode, prompt)
 
-    def count(self, text: str) -> int:
-        """Tokens of a text with the special tokens that the tokenizer itself adds, as embedding models see it."""
-        return len(self._tokenizer.encode_batch_fast([text])[0].ids)
+    def least_tokens(self, chars: int) -> int:
+        """What a text of so many characters takes at least, without looking at it."""
+        return chars // self._longest_token_chars
+
+    def fit(self, texts: Sequence[str], limit: int) -> list[tuple[str, int]]:
+        """Each text as far as it fits, and its tokens before the cut, with those that the tokenizer itself adds."""
+        encoded = self._tokenizer.encode_batch_fast(list(texts))
+        return [
+            (text if len(entry) <= limit else self._cut(text, limit), len(entry))
+            for text, entry in zip(texts, encoded, strict=True)
+        ]
+
+    def _cut(self, text: str, limit: int) -> str:
+        """The beginning of a text that takes `limit` tokens."""
+        entry = self._tokenizer.encode(text)
+        own = [
+            place
+            for place, special in zip(entry.offsets, entry.special_tokens_mask, strict=True)
+            if not special
+        ]
+        room = limit - sum(entry.special_tokens_mask)
+        return text[: own[room - 1][1]] if room > 0 else ""
 
     def decoder(self) -> Decoder:
         return Decoder(self._tokenizer, self._silent)

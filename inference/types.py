@@ -166,6 +166,8 @@ class EmbedRequest(Struct, frozen=True, kw_only=True):
     model: str
     texts: tuple[str, ...]
     truncate: bool = True
+    num_ctx: int | None = None
+    """Lowers the length of a text for this request."""
     dimensions: int = 0
     """Keep the first N components and normalise again; 0 or >= size: all."""
     keep_alive_s: float | None = None
@@ -248,7 +250,7 @@ class Embeddings(Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     start: Start
     total_s: float
-    truncated_texts: int = 0
+    truncated_tokens: int = 0
 
 
 class DeviceState(Struct, frozen=True, kw_only=True):

@@ -88,12 +88,12 @@ def test_facts_name_the_three_devices_and_the_reason_in_both_spellings() -> None
 
 def test_what_happened_only_sometimes_is_sent_only_then() -> None:
     route = structs.replace(ROUTE, fallback_reason="load_failed", alternatives=("GPU", "NPU"))
-    sent = facts(structs.replace(START, route=route, truncated_messages=3), truncated_texts=2)
+    sent = facts(structs.replace(START, route=route, truncated_messages=3), truncated_tokens=2)
     assert sent["x-npu-proxy-fallback"] == "true"
     assert sent["x-npu-proxy-fallback-reason"] == "load_failed"
     assert sent["x-alternatives"] == "GPU, NPU"
     assert sent["x-npu-proxy-truncated-messages"] == "3"
-    assert sent["x-npu-proxy-truncated-texts"] == "2"
+    assert sent["x-npu-proxy-truncated-tokens"] == "2"
 
 
 def test_a_value_is_one_short_line_of_ascii() -> None:

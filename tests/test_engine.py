@@ -20,6 +20,7 @@ from engines import (
 )
 from msgspec import structs
 
+from inference.engine import Engine
 from inference.errors import BadRequest, CapabilityMissing, ContextLengthExceeded, DeviceUnavailable
 from inference.types import EmbedRequest, Message, Placement, Sampling
 
@@ -108,6 +109,9 @@ def test_a_prompt_over_the_context_is_refused_with_both_numbers() -> None:
                 await events_of(engine, DEMO, long)
             assert caught.value.prompt_tokens == await engine.count_tokens(DEMO, long)
             assert caught.value.limit == 4096
+            with pytest.raises(ContextLengthExceeded, match="has at least") as caught:
+                await events_of(engine, DEMO, ask("x" * 5_000_000))
+            assert caught.value.prompt_tokens > 4096
             with pytest.raises(ContextLengthExceeded) as caught:
                 await events_of(engine, DEMO, ask(num_ctx=10))
             assert caught.value.limit == 10
@@ -227,8 +231,28 @@ def test_an_embedding_text_over_the_limit_is_cut_or_refused_as_asked() -> None:
         async with running_engine() as engine:
             long = EmbedRequest(model="all-minilm", texts=("word " * 600,))
             cut = await engine.embed(MINILM, long)
-            assert (cut.truncated_texts, cut.prompt_tokens) == (1, 256)
+            assert (cut.truncated_tokens, cut.prompt_tokens) == (602 - 256, 256)
             with pytest.raises(ContextLengthExceeded):
                 await engine.embed(MINILM, structs.replace(long, truncate=False))
+
+    run(scenario)
+
+
+def test_num_ctx_cuts_an_embedding_text_at_its_token() -> None:
+    async def scenario() -> None:
+        async with running_engine() as engine:
+            words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"]
+            short = EmbedRequest(model="all-minilm", texts=(" ".join(words),), num_ctx=5)
+            cut = await engine.embed(MINILM, short)
+            (same,) = [count for count in range(1, 7) if await tokens(engine, words[:count]) == 5]
+            whole = await engine.embed(MINILM, EmbedRequest(model="m", texts=(" ".join(words[:same]),)))
+            assert cut.vectors == whole.vectors
+            assert cut.prompt_tokens == 5
+            with pytest.raises(ContextLengthExceeded):
+                await engine.embed(MINILM, structs.replace(short, truncate=False))
+
+    async def tokens(engine: Engine, words: list[str]) -> int:
+        request = EmbedRequest(model="all-minilm", texts=(" ".join(words),))
+        return (await engine.embed(MINILM, request)).prompt_tokens
 
     run(scenario)

@@ -143,11 +143,40 @@ def test_the_config_says_where_thoughts_may_come(arguments: dict[str, bool], thi
 
 @pytest.mark.parametrize(
     "schema",
-    [{"patternProperties": {"^a": {}}}, {"minimum": 0.2, "maximum": 0.8}, {"properties": {"a": False}}],
+    [
+        {"patternProperties": {"^a": {}}},
+        {"type": "integer", "minimum": 5, "maximum": 2},
+        {"type": "number", "exclusiveMinimum": 1, "exclusiveMaximum": 1},
+        {"propertyNames": {"pattern": "^[a-z]$"}},
+    ],
 )
-def test_what_is_not_translated_goes_to_xgrammar_as_it_is(schema: dict[str, Any]) -> None:
-    text = json.dumps(schema)
-    assert structured_config(Constraint(text), after_thinking=False)["json_schema"] == text
+def test_what_cannot_be_enforced_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(InvalidGrammar):
+        structured_config(Constraint(json.dumps(schema)), after_thinking=False)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "inside", "outside"),
+    [
+        (
+            {"minimum": 0.1, "maximum": 0.9},
+            ["0.10", "0.5", "0.90"],
+            ["0.09", "0.91", "1!5", "015", "0.95", "1.5"],
+        ),
+        ({"exclusiveMinimum": 1.5, "maximum": 1.6}, ["1.51", "1.60"], ["1.50", "1.61", "1.5", "1 55"]),
+        ({"minimum": -0.75, "maximum": -0.25}, ["-0.30", "-0.75"], ["-0.76", "-0.2", "0.3"]),
+        ({"minimum": 1.55, "maximum": 1.56}, ["1.555"], ["1.54", "1.57", "1!55"]),
+    ],
+)
+def test_bounds_between_two_whole_numbers_hold(
+    bounds: dict[str, float], inside: list[str], outside: list[str]
+) -> None:
+    term = bounded("number", bounds)
+    assert term is not None
+    pattern = re.compile(re.sub(r'"([^"]*)"', lambda m: re.escape(m[1]), term).replace(" ", ""))
+    assert any(pattern.fullmatch(text) for text in inside)
+    for text in outside:
+        assert not pattern.fullmatch(text), (text, term)
 
 
 @pytest.mark.parametrize(

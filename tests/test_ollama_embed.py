@@ -69,7 +69,7 @@ def test_a_long_text_is_cut_and_a_header_says_so(server: RunningServer) -> None:
     text = "word " * 400
     answer = embed(server, input=[text, "short"])
     assert answer.status_code == 200
-    assert answer.headers["x-npu-proxy-truncated-texts"] == "1"
+    assert int(answer.headers["x-npu-proxy-truncated-tokens"]) > 0
     refused = embed(server, input=text, truncate=False)
     assert refused.status_code == 400
     assert refused.json()["error"].startswith("the input length exceeds the context length")

@@ -42,7 +42,9 @@ def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer
         server.wait_until_ready()
         variables = environment(server.data_dir.parent / "home", NPU_PROXY_DATA_DIR=str(server.data_dir))
         command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", _COPIES]
-        subprocess.run(command, cwd=ROOT, env=variables, input=json.dumps(POISON).encode(), check=True, timeout=60)
+        subprocess.run(
+            command, cwd=ROOT, env=variables, input=json.dumps(POISON).encode(), check=True, timeout=60
+        )
         yield server
     finally:
         server.stop()

@@ -95,6 +95,8 @@ def test_an_open_breaker_on_the_last_device_says_when_to_come_back() -> None:
 def test_a_strict_target_is_refused_instead_of_replaced() -> None:
     with pytest.raises(DeviceUnavailable):
         choose(facts(target="NPU", strict=True), (cpu(),))
+    with pytest.raises(ContextLengthExceeded):  # waiting would not help
+        choose(facts(1801, target="NPU", strict=True), (npu(), cpu()))
     assert [c.device for c in choose(facts(target="CPU", strict=True), (npu(), cpu())).choices] == ["CPU"]
 
 

@@ -68,6 +68,7 @@ TOO_LARGE = "more text than any prompt needs"
         ("{% set a = 'a\\n' * 99999 %}{{ a | indent(9999) }}", TOO_LARGE),
         ("{% for i in range(99999) %}{{ 'a' * 9999 }}{% endfor %}", TOO_LARGE),
         ("{% for i in range(9999) %}{% set x = 'a'.ljust(99999) %}{% endfor %}", TOO_LARGE),
+        ("{% for i in range(99999) %}" + "a" * 1_000 + "{% endfor %}", TOO_LARGE),
         ("{{ 'a' | center(10 ** 9) }}", "above 100000"),
         ("{{ 'a'.ljust(10 ** 9) }}", "above 100000"),
         ("{{ range(10 ** 9) }}", "above 100000"),
@@ -89,7 +90,8 @@ def test_a_template_that_means_harm_is_refused(tmp_path: Path, template: str, fa
 
 
 @pytest.mark.parametrize(
-    "template", ["{% if %}", "{{ x y }}", "{% nothing %}", "{{ 1 | nofilter }}", "{{ " + "(" * 9_999]
+    "template",
+    ["{% if %}", "{{ x y }}", "{% nothing %}", "{{ 1 | nofilter }}", "{{ " + "(" * 9_999, "x" * 600_000],
 )
 def test_a_template_that_does_not_compile_is_refused_when_it_is_opened(tmp_path: Path, template: str) -> None:
     with pytest.raises(BadRequest, match="chat template of model 'm:latest' failed"):
@@ -185,3 +187,25 @@ def test_blocking_work_is_given_up_on_too() -> None:
     with pytest.raises(RenderTimeout):
         TemplateThreads(seconds=0.1).run_blocking(_endless(stopped))
     assert stopped.wait(10)
+
+
+def test_work_that_ended_in_time_is_left_alone_although_its_caller_had_gone() -> None:
+    async def scenario() -> None:
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        threads, ended = TemplateThreads(seconds=0.1), threading.Event()
+
+        def work() -> threading.Thread:
+            ended.wait(5)
+            return threading.current_thread()
+
+        task = asyncio.create_task(threads.run(work))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.wait([task])
+        ended.set()
+        await asyncio.sleep(0.2)
+        assert await threads.run(work) is await threads.run(work)
+        assert faults == []
+
+    asyncio.run(scenario())

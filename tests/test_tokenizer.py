@@ -162,6 +162,9 @@ def test_metaspace_puts_no_space_into_the_middle_of_a_prompt(tmp_path: Path) -> 
     tokens = [_reference(codec).id_to_token(id) for id in ids]
     assert tokens[0] == tokens[-1] == "<|im_end|>"
     assert not tokens[1].startswith("▁"), tokens
+    first = codec.encode(_quoted("how", "<|im_start|>", " do" * PLAIN_WINDOW_CHARS))
+    assert _reference(codec).id_to_token(first[0]).startswith("▁")
+    assert _reference(codec).decode(first).startswith("how")
 
 
 def test_long_quoted_text_loses_nothing_where_it_is_cut(tmp_path: Path) -> None:
@@ -178,6 +181,10 @@ def test_white_space_beside_a_control_token_that_swallows_it_is_gone(tmp_path: P
     codec = TextCodec.open(_spec(tmp_path, tokenizer))
     ids = codec.encode(_quoted("<|user|>\n a", "<|im_end|>", "b \n<|end|>"))
     assert _reference(codec).decode(ids, skip_special_tokens=False) == "<|user|>a<|im_end|>b<|end|>"
+    ids = codec.encode(_quoted("<|im_start|> a", "<|im_end|>", "b <|im_start|>"))
+    assert (
+        _reference(codec).decode(ids, skip_special_tokens=False) == "<|im_start|> a<|im_end|>b <|im_start|>"
+    )
 
 
 def test_a_long_text_is_encoded_outside_of_the_loop(tmp_path: Path) -> None:
@@ -195,7 +202,9 @@ def test_a_long_text_is_encoded_outside_of_the_loop(tmp_path: Path) -> None:
     assert threads[2] is not threading.main_thread()
 
 
-def test_count_has_the_special_tokens_of_the_tokenizer_and_no_padding(tmp_path: Path) -> None:
+def test_texts_are_counted_with_the_tokenizers_own_tokens_and_cut_where_they_do_not_fit(
+    tmp_path: Path,
+) -> None:
     tokenizer = _byte_level()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<|im_start|> $A <|im_end|>", special_tokens=[("<|im_start|>", 1), ("<|im_end|>", 2)]
@@ -203,9 +212,14 @@ def test_count_has_the_special_tokens_of_the_tokenizer_and_no_padding(tmp_path: 
     tokenizer.enable_padding(length=128)
     tokenizer.enable_truncation(4)
     codec = TextCodec.open(_spec(tmp_path, tokenizer))
-    plain = codec.encode(Prompt("how do I pull a model"))
+    text = "how do I pull a model"
+    plain = codec.encode(Prompt(text))
     assert len(plain) > 4
-    assert codec.count("how do I pull a model") == len(plain) + 2
+    assert codec.fit([text, ""], 4096) == [(text, len(plain) + 2), ("", 2)]
+    cut, count = codec.fit([text], 5)[0]
+    assert count == len(plain) + 2
+    assert text.startswith(cut)
+    assert codec.encode(Prompt(cut)) == plain[:3]
 
 
 @pytest.mark.parametrize(

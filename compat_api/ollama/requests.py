@@ -205,13 +205,15 @@ def parse_embed(body: bytes) -> EmbedRequest:
     wire = _decode_embed(body)
     if not wire.model:
         raise ModelNotFound("")
+    options = read_options(wire.options)
     return EmbedRequest(
         model=wire.model,
         texts=_texts(wire.input),
         truncate=wire.truncate is not False,
+        num_ctx=options.num_ctx,
         dimensions=max(0, wire.dimensions or 0),
         keep_alive_s=keep_alive_s(wire.keep_alive),
-        placement=Placement(device=read_options(wire.options).device),
+        placement=Placement(device=options.device),
     )
 
 

@@ -169,7 +169,7 @@ class LocalBackend:
             lease.release(job.request.keep_alive_s, answered=answered)
         return Embeddings(
             vectors=shortened(vectors, job.request.dimensions), prompt_tokens=job.prompt_tokens, start=start,
-            total_s=time.perf_counter() - job.began, truncated_texts=job.truncated_texts,
+            total_s=time.perf_counter() - job.began, truncated_tokens=job.truncated_tokens,
         )  # fmt: skip
 
 

@@ -48,6 +48,9 @@ class _Job:
         self.request = request
         self.vectors: list[bytes | None] = [None] * len(request.texts)
         self.left = len(request.texts)
+        texts = request.texts
+        self.waiting = deque(sorted(range(self.left), key=lambda index: len(texts[index])))
+        """Indices, short texts first: texts of like length pad each other least."""
 
 
 class EmbeddingRunner:
@@ -60,23 +63,20 @@ class EmbeddingRunner:
         self._channel = channel
         self._batch_texts = 1 if load.device.startswith("NPU") else BATCH_TEXTS
         self._jobs: dict[int, _Job] = {}
-        self._texts: deque[tuple[int, int]] = deque()
-        """(request id, index) of each text that waits."""
+        """By request id; the one whose turn it is comes first."""
 
     def busy(self) -> bool:
-        return bool(self._texts)
+        return bool(self._jobs)
 
     def handle(self, message: ToWorker) -> None:
         if isinstance(message, Embed):
             self._jobs[message.id] = _Job(message)
-            order = sorted(range(len(message.texts)), key=lambda index: len(message.texts[index]))
-            self._texts.extend((message.id, index) for index in order)
-        elif isinstance(message, Cancel) and self._jobs.pop(message.id, None) is not None:
-            self._texts = deque(entry for entry in self._texts if entry[0] != message.id)
+        elif isinstance(message, Cancel):
+            self._jobs.pop(message.id, None)
 
     def step(self) -> None:
         """One inference over the next texts; embed_documents([]) would end the process (openvino-facts 10)."""
-        batch = [self._texts.popleft() for _ in range(min(self._batch_texts, len(self._texts)))]
+        batch = self._next_batch()
         texts = [self._jobs[id].request.texts[index] for id, index in batch]
         try:
             vectors = self._pipeline.embed_documents(texts)
@@ -95,6 +95,18 @@ class EmbeddingRunner:
             self._channel.send(Embedded(job.request.id, tuple(v for v in job.vectors if v is not None)))
         if not done:
             self._channel.send(Step([]))
+
+    def _next_batch(self) -> list[tuple[int, int]]:
+        """(request id, index) of the next texts. Requests take turns, so a large one does not hold up the small."""
+        batch: list[tuple[int, int]] = []
+        for id in tuple(self._jobs):
+            job = self._jobs.pop(id)
+            while job.waiting and len(batch) < self._batch_texts:
+                batch.append((id, job.waiting.popleft()))
+            self._jobs[id] = job
+            if len(batch) == self._batch_texts:
+                break
+        return batch
 
     def _fail(self, id: int, message: str) -> None:
         self.handle(Cancel(id))

@@ -10,7 +10,7 @@ _Config = genai.StructuredOutputConfig
 
 
 def structured_output_config(config: dict[str, Any]) -> genai.StructuredOutputConfig:
-    """`config` holds `grammar` (EBNF) or `json_schema`, and `thinking`: '', 'optional' or 'open'.
+    """`config` holds `grammar` (EBNF), and `thinking`: '', 'optional' or 'open'.
 
     With thinking the answer is free until `</think>`: xgrammar's sequences may hold text without an end only inside of
     a tag. 'optional': thoughts may come first; 'open': the prompt has already opened them.

@@ -88,7 +88,7 @@ class StaticRunner:
         inputs = genai.TokenizedInputs(openvino.Tensor(ids), openvino.Tensor(numpy.ones_like(ids)))
         try:
             result = self._pipeline.generate(inputs, generation_config(add), streamer)
-        except (RuntimeError, TypeError, ValueError) as error:  # the pipeline recovers from a refused request (openvino-facts 4, 6)
+        except (RuntimeError, TypeError, ValueError) as error:  # the pipeline recovers (openvino-facts 4, 6)
             self.channel.send(RequestFailed(add.id, str(error)))
             return
         if streamer.gone:
