@@ -27,6 +27,9 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Request = TypeVar("Request", ChatRequest, EmbedRequest, LoadRequest)
+Parsed = TypeVar("Parsed")
+INLINE_BYTES = 128 * 1024
+"""Parsed on the loop: about a millisecond."""
 
 
 class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no types
@@ -141,6 +144,11 @@ async def read_body(receive: Receive) -> bytes | None:
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def off_loop(parse: Callable[[bytes], Parsed], body: bytes) -> Parsed:
+    """A long body is parsed in a thread, so that nobody else waits for it; a short one at once."""
+    return parse(body) if len(body) <= INLINE_BYTES else await asyncio.to_thread(parse, body)
 
 
 async def until_disconnect(receive: Receive) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compat_api import headers, ollama, openai
-from compat_api.consumer import InferenceConsumer
+from compat_api.consumer import InferenceConsumer, off_loop
 from compat_api.dialect import EmbeddingDialect
 from inference import engine
 from inference.errors import CapabilityMissing
@@ -21,7 +21,7 @@ class EmbeddingConsumer(InferenceConsumer):
 
     async def handle(self, body: bytes) -> None:
         dialect = DIALECTS[self.operation.name]
-        request = self.placed(dialect.parse(body))
+        request = self.placed(await off_loop(dialect.parse, body))
         spec = await self.find(request.model)
         if "embedding" not in spec.capabilities:
             raise CapabilityMissing(f'"{request.model}" does not support embeddings', "model")

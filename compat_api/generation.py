@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from compat_api import headers, ollama, openai
-from compat_api.consumer import InferenceConsumer
+from compat_api.consumer import InferenceConsumer, off_loop
 from compat_api.dialect import JSON_UTF8, Dialect, Encoder, Preload
 from compat_api.errors import Failure
 from inference import engine
@@ -33,7 +33,7 @@ class GenerationConsumer(InferenceConsumer):
 
     async def handle(self, body: bytes) -> None:
         dialect = DIALECTS[self.operation.name]
-        parsed = dialect.parse(body)
+        parsed = await off_loop(dialect.parse, body)
         if isinstance(parsed, Preload):
             await self._preload(parsed)
             return

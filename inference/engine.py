@@ -174,9 +174,6 @@ class Engine:
     def record(self, record: RequestRecord) -> None:
         self._records.appendleft(record)
 
-    def active_generations(self) -> int:
-        return self._active
-
     def snapshot(self) -> Snapshot:
         return snapshot.take(self._began, tuple(self._backends.values()), self._pool, tuple(self._records))
 

@@ -81,7 +81,7 @@ def _batching_plan(
 def _checked(spec: ModelSpec, sizes: MemoryPlan, budget: int) -> MemoryPlan:
     if sizes.cost_bytes > budget or sizes.limit_tokens <= 0:
         raise LoadFailed(
-            f"model '{spec.name}' needs about {sizes.cost_bytes / 1e9:.1f} GB, "
-            f"NPU_PROXY_MEMORY_BUDGET allows {budget / 1e9:.1f} GB"
+            f"model '{spec.name}' needs about {sizes.cost_bytes / 1e6:,.0f} MB, "
+            f"NPU_PROXY_MEMORY_BUDGET allows {budget / 1e6:,.0f} MB"
         )
     return sizes

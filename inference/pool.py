@@ -143,8 +143,11 @@ class Pool:
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
-    async def lease(self, spec: ModelSpec, device: str) -> Lease:
-        """Raises LoadFailed, ModelDamaged, WorkerDied. A load goes on when the one who asked for it leaves."""
+    async def lease(self, spec: ModelSpec, device: str, keep_alive_s: float | None = None) -> Lease:
+        """Raises LoadFailed, ModelDamaged, WorkerDied. A load goes on when the one who asked for it leaves.
+
+        `keep_alive_s` is what the page shows while the lease runs; what counts is said at its release.
+        """
         while True:
             if self._stopping:
                 raise ShuttingDown
@@ -162,6 +165,7 @@ class Pool:
                 raise
             if held.worker is not None and held.worker.alive():
                 self._stop_timer(held)
+                held.keep_alive_s = self._config.keep_alive_s if keep_alive_s is None else keep_alive_s
                 return Lease(self, held, held.worker)
             held.users -= 1
             await asyncio.sleep(0)

@@ -22,6 +22,7 @@ from inference.types import (
     ModelSpec,
 )
 
+MAX_MESSAGES = 10_000
 MAX_TEXTS = 10_000
 """Of one embedding request: their vectors are 15 MB, and 80 MB as JSON."""
 ROLES = ("system", "user", "assistant", "tool")
@@ -42,8 +43,10 @@ def thinks(spec: ModelSpec, request: ChatRequest) -> bool:
     return "thinking" in spec.capabilities and request.think is not False
 
 
-def check_roles(request: ChatRequest, text: Text) -> None:
-    """A template leaves out what it does not know: that would be a silent cut. Raises BadRequest."""
+def check_messages(request: ChatRequest, text: Text) -> None:
+    """Raises BadRequest for too many messages, and for a role that the template does not know and would leave out."""
+    if len(request.messages) > MAX_MESSAGES:
+        raise BadRequest(f"{len(request.messages)} messages; at most {MAX_MESSAGES} are accepted", "messages")
     for message in request.messages:
         if message.role not in ROLES and message.role not in text.template.source:
             raise BadRequest(
@@ -65,7 +68,7 @@ async def chat_job(
 
     Raises ContextLengthExceeded for a prompt that no truncation, or none that was asked for, brings under the limit.
     """
-    check_roles(request, text)
+    check_messages(request, text)
     messages = messages_of(spec, request)
     request = structs.replace(request, messages=messages)
     think = thinks(spec, request)

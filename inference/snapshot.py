@@ -6,7 +6,7 @@ import time
 
 from inference.backend import Backend
 from inference.pool import Held, Pool
-from inference.types import LoadedModel, RequestRecord, Snapshot
+from inference.types import FOREVER, LoadedModel, RequestRecord, Snapshot
 
 
 def take(
@@ -28,8 +28,8 @@ def take(
 def loaded_model(held: Held) -> LoadedModel:
     """While requests run, a model expires its keep_alive from now."""
     expires_at = held.expires_at
-    if expires_at is not None and held.users:
-        expires_at = time.time() + held.keep_alive_s
+    if held.users or not held.is_ready:
+        expires_at = None if held.keep_alive_s == FOREVER else time.time() + held.keep_alive_s
     return LoadedModel(
         name=held.spec.name,
         digest=held.spec.digest,

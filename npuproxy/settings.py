@@ -83,15 +83,6 @@ DATA_DIR = env.env_path(
     shown="the user's data folder for npuproxy",
 ) or platformdirs.user_data_path("npuproxy", appauthor=False)
 
-_EARLIER_MODELS = Path("~/.cache/npu-proxy/models").expanduser()
-MODEL_PATH = env.env_path(
-    "NPU_PROXY_MODEL_PATH",
-    None,
-    "where models are kept. `OLLAMA_MODELS` is not read: it holds another format",
-    shown="`~/.cache/npu-proxy/models` if there, else `models` in the data folder",
-    aliases=("NPU_PROXY_MODEL_DIR",),
-) or (_EARLIER_MODELS if _EARLIER_MODELS.is_dir() else DATA_DIR / "models")
-
 
 def _database(url: str) -> str:
     if not url.startswith("sqlite:///"):
@@ -212,6 +203,8 @@ EVENT_LOOP = env.env_choice(
     "`auto`: uvloop where there is one; `selector`: the plain loop, and workers on loopback ports, as on "
     "Windows",
 )
+for _variable in ("NPU_PROXY_TLS_CERT", "NPU_PROXY_TLS_KEY", "NPU_PROXY_TLS_CLIENT_CA"):
+    env.refuse(_variable, "this version serves plain HTTP only; unset it and put a TLS proxy in front")
 REAL_INFERENCE = env.env_switch(
     "NPU_PROXY_REAL_INFERENCE", "1 is accepted in silence, 0 gives a warning: nothing here is ever invented"
 )

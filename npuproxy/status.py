@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
 from msgspec import Struct
 
 from inference import engine
@@ -65,12 +64,10 @@ class RequestRow(Struct, frozen=True, kw_only=True):
     error: str
 
 
-@require_safe
 def page(request: HttpRequest) -> HttpResponse:
     return _answer(request, "status.html")
 
 
-@require_safe
 def live(request: HttpRequest) -> HttpResponse:
     """What changes: the page's script asks for it every other second."""
     return _answer(request, "status/_live.html")

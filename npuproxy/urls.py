@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.contrib import admin
 from django.contrib.staticfiles.views import serve as static_file
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import path, re_path
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 
 from compat_api import errors
 from compat_api.django_urls import urlpatterns as operations
 from npuproxy import status
 
+View = Callable[[HttpRequest], HttpResponse]
+
 admin.site.site_header = admin.site.site_title = "npuproxy"
 admin.site.index_title = "What this server knows"
 admin.site.site_url = "/status"
+
+
+def read_only(view: View) -> View:
+    """GET and HEAD alone. Before Django's CSRF check, whose page would speak of cookies to a wrong method."""
+
+    def guarded(request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD"):
+            return view(request)
+        status, headers, body = errors.unrouted("ollama", ("GET", "HEAD"))
+        return HttpResponse(
+            body, status=status, headers={name.decode(): value.decode() for name, value in headers}
+        )
+
+    return csrf_exempt(guarded)
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -43,9 +62,9 @@ handler500 = server_error
 
 urlpatterns = [
     *operations,
-    path("healthz", healthz),
-    path("status", status.page, name="status"),
-    path("status/live", status.live, name="status-live"),
+    path("healthz", read_only(healthz)),
+    path("status", read_only(status.page), name="status"),
+    path("status/live", read_only(status.live), name="status-live"),
     path("admin/", admin.site.urls),
     re_path(r"^static/(?P<path>.+)$", static),
 ]

@@ -171,7 +171,6 @@ def test_a_reader_that_leaves_frees_the_slot_within_a_step() -> None:
                 async for _ in batches:
                     break
             await until(lambda: engine.snapshot().devices[0].running == 0, 1)
-            assert engine.active_generations() == 0
 
     run(scenario)
 

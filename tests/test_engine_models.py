@@ -60,6 +60,20 @@ def test_keep_alive_unloads_after_its_time_and_expires_at_says_when() -> None:
     run(scenario)
 
 
+def test_expires_at_is_true_while_a_request_runs() -> None:
+    async def scenario() -> None:
+        async with running_engine() as engine:
+            await engine.load(DEMO, LoadRequest(model="demo", keep_alive_s=FOREVER))
+            task = asyncio.create_task(events_of(engine, DEMO, babble(600, keep_alive_s=7.0)))
+            await until(lambda: engine.snapshot().devices[0].running == 1)
+            (model,) = engine.snapshot().models
+            assert model.expires_at is not None
+            assert time.time() + 6 < model.expires_at <= time.time() + 7
+            await task
+
+    run(scenario)
+
+
 def test_keep_alive_zero_unloads_after_the_answer_and_forever_never() -> None:
     async def scenario() -> None:
         async with running_engine(keep_alive_s=0.2) as engine:
@@ -120,7 +134,7 @@ def test_a_model_in_use_is_not_evicted_and_its_newcomer_waits() -> None:
 def test_a_model_larger_than_the_budget_is_refused_with_figures() -> None:
     async def scenario() -> None:
         async with running_engine(memory_budget_bytes=50_000_000) as engine:
-            with pytest.raises(LoadFailed, match=r"needs about 0\.\d GB.*allows 0\.1 GB"):
+            with pytest.raises(LoadFailed, match=r"needs about 1\d\d MB.*allows 50 MB"):
                 await events_of(engine, DEMO, ask())
 
     run(scenario)

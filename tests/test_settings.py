@@ -119,6 +119,11 @@ def test_nonsense_is_refused_and_named(kind: str, text: str, monkeypatch: pytest
     assert "\n" not in message
 
 
+def test_tls_is_refused_and_not_left_out_in_silence(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="NPU_PROXY_TLS_CERT: this version serves plain HTTP only"):
+        settings(tmp_path, "1", NPU_PROXY_TLS_CERT="/etc/cert.pem")
+
+
 def test_an_alias_counts_when_the_name_itself_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     def read() -> str:
         return env.env_device(NAME, "NPU", "", aliases=("OLD_NAME",))
@@ -225,19 +230,15 @@ def test_every_engine_variable_arrives_in_the_engine(tmp_path: Path) -> None:
 
 def test_the_folders(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    folders = "[s.DATA_DIR, s.MODEL_PATH, s.DATABASES['default']['NAME']]"
+    folders = "[s.DATA_DIR, s.DATABASES['default']['NAME']]"
     assert settings(tmp_path, folders, NPU_PROXY_DATA_DIR=str(data)) == [
         str(data),
-        str(data / "models"),
         str(data / "npuproxy.sqlite3"),
     ]
-    here = settings(tmp_path, folders, NPU_PROXY_MODEL_DIR="~/m", DATABASE_URL=f"sqlite:///{tmp_path}/x.db")
+    here = settings(tmp_path, folders, DATABASE_URL=f"sqlite:///{tmp_path}/x.db")
     assert isinstance(here, list)
-    assert here[1:] == [str(tmp_path / "m"), str(tmp_path / "x.db")]
+    assert here[1:] == [str(tmp_path / "x.db")]
     assert str(tmp_path) in here[0]
-    earlier = tmp_path / ".cache" / "npu-proxy" / "models"
-    earlier.mkdir(parents=True)
-    assert settings(tmp_path, "s.MODEL_PATH") == str(earlier)
 
 
 def test_reading_the_settings_writes_nothing(tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ from inference.types import (
     Finish,
     FinishReason,
     ModelSpec,
-    Placement,
     Route,
     Start,
 )
@@ -82,7 +81,7 @@ class LocalBackend:
         )  # fmt: skip
 
     async def load(self, spec: ModelSpec, keep_alive_s: float | None) -> None:
-        (await self._pool.lease(spec, self.id)).release(keep_alive_s)
+        (await self._pool.lease(spec, self.id, keep_alive_s)).release(keep_alive_s)
 
     # --- generation -------------------------------------------------------------------------------------------------
 
@@ -90,7 +89,7 @@ class LocalBackend:
         """Start comes with the first token; the slot is free when the worker is done, whoever still reads."""
         codec = (await self._texts.get(job.spec)).codec
         load_began = time.perf_counter()
-        lease, slot = await self._admit(job.spec, job.request.placement, job.began)
+        lease, slot = await self._admit(job)
         load_s = time.perf_counter() - load_began - slot.waited_s
         run = self._submit(job, lease, slot, codec.eos_ids)
         try:
@@ -109,17 +108,17 @@ class LocalBackend:
         finally:
             run.cancel()
 
-    async def _admit(self, spec: ModelSpec, placement: Placement, began: float) -> tuple[Lease, Slot]:
+    async def _admit(self, job: ChatJob | EmbedJob) -> tuple[Lease, Slot]:
         """The model first, then the slot: a load never keeps a slot from others."""
         self.queue.check_room()
         self.queue.loading += 1
         try:
-            lease = await self._pool.lease(spec, self.id)
+            lease = await self._pool.lease(job.spec, self.id, job.request.keep_alive_s)
         finally:
             self.queue.loading -= 1
-        left = None
+        left, placement = None, job.request.placement
         if placement.deadline_ms is not None:
-            left = placement.deadline_ms / 1000 - (time.perf_counter() - began)
+            left = placement.deadline_ms / 1000 - (time.perf_counter() - job.began)
         try:
             slot = await self.queue.acquire(placement.priority, self._config.queue_timeout_s, left)
         except BaseException:
@@ -154,7 +153,7 @@ class LocalBackend:
 
     async def embed(self, job: EmbedJob, route: Route) -> Embeddings:
         began = time.perf_counter()
-        lease, slot = await self._admit(job.spec, job.request.placement, job.began)
+        lease, slot = await self._admit(job)
         load_s = time.perf_counter() - began - slot.waited_s
         answered = False
         try:
