@@ -13,7 +13,7 @@ import logging
 from collections import OrderedDict
 from typing import Any
 
-from inference.errors import BadRequest, InferenceError, InvalidGrammar, WorkerDied
+from inference.errors import BadRequest, InferenceError, InvalidGrammar, Unavailable, WorkerDied
 from inference.grammar import check_bounds, structured_config
 from inference.process import WorkerProcess
 from inference.spare import SpareWorker
@@ -23,6 +23,10 @@ from inference.worker import messages as wire
 logger = logging.getLogger(__name__)
 
 DEADLINE_S = 2.0
+HURRIED_S = 0.5
+"""The deadline while others wait for the checker; who misses it is asked to come back."""
+LINE = 8
+"""Schemas that may wait for the checker; beyond that 503."""
 VERDICTS = 1_000
 IDLE_S = 60.0
 
@@ -34,6 +38,7 @@ class ConstraintChecks:
         self._spare = spare
         self._verdicts: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._one = asyncio.Lock()
+        self._waiting = 0
         self._checker: WorkerProcess | None = None
         self._digest = ""
         self._idle: asyncio.TimerHandle | None = None
@@ -59,22 +64,40 @@ class ConstraintChecks:
         key = (spec.digest, hashlib.sha256(repr(config).encode()).hexdigest())
         verdict = self._verdicts.get(key)
         if verdict is None:
-            async with self._one:
-                verdict = self._verdicts.get(key)
-                if verdict is None:
-                    verdict = self._verdicts[key] = await self._check(config, spec, vocab_size)
+            verdict = await self._in_line(key, config, spec, vocab_size)
             while len(self._verdicts) > VERDICTS:
                 self._verdicts.popitem(last=False)
         if verdict:
             raise InvalidGrammar(f"invalid format: {verdict}", "format")
         return config
 
+    async def _in_line(
+        self, key: tuple[str, str], config: dict[str, Any], spec: ModelSpec, vocab_size: int
+    ) -> str:
+        """One after the other, in a line that is bounded and moves faster the longer it is."""
+        if self._waiting >= LINE:
+            raise Unavailable("too many schemas wait to be checked, please try again", HURRIED_S * LINE)
+        self._waiting += 1
+        try:
+            async with self._one:
+                verdict = self._verdicts.get(key)
+                if verdict is None:
+                    verdict = self._verdicts[key] = await self._check(config, spec, vocab_size)
+                return verdict
+        finally:
+            self._waiting -= 1
+
     async def _check(self, config: dict[str, Any], spec: ModelSpec, vocab_size: int) -> str:
         checker = await self._checker_of(spec, vocab_size)
+        deadline_s = HURRIED_S if self._waiting > 1 else DEADLINE_S
         try:
-            return await asyncio.wait_for(checker.check(config), DEADLINE_S)
+            return await asyncio.wait_for(checker.check(config), deadline_s)
         except TimeoutError:
             checker.kill("took too long over a grammar")
+            if deadline_s < DEADLINE_S:
+                raise Unavailable(
+                    "the schema takes long to check and others wait, please try again", DEADLINE_S
+                ) from None
             return f"the schema does not compile within {DEADLINE_S:g} s; make it smaller"
         except WorkerDied:
             return "the schema ends the grammar compiler; make it smaller"

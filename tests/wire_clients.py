@@ -17,3 +17,12 @@ def native(url: str) -> ollama.Client:
 def v1(url: str) -> openai.OpenAI:
     """Without retries, which would hide what a server answers first."""
     return openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+
+
+TOOL_QUESTIONS = (
+    "What is the weather in Paris?",
+    "Please get the weather for Rome.",
+    "Call the weather tool for Oslo.",
+    "weather in Lisbon",
+)
+"""For a tool that tells the weather of a city."""
