@@ -5,8 +5,6 @@
     room        least recently used first, never one in use; a newcomer waits for the users of its victim
     spare       one worker, started and imported, so that a load costs no process start
     crash       the entry is gone at once, the breaker counts it, the next lease loads anew
-
-Event loop only.
 """
 
 from __future__ import annotations
@@ -84,7 +82,7 @@ class Lease:
 
 
 class Pool:
-    """All workers of this server."""
+    """All workers of this server. Event loop only."""
 
     def __init__(self, config: EngineConfig, emulated: Callable[[str], bool]) -> None:
         self.budget = config.memory_budget_bytes or memory.default_budget()
