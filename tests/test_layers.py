@@ -139,3 +139,12 @@ def test_the_requirements_name_no_place_to_load_from() -> None:
         pins = [line for line in lines if line and not line.startswith((" ", "#"))]
         assert all("==" in pin and pin.endswith("\\") for pin in pins)
         assert sum("--hash=sha256:" in line for line in lines) >= len(pins)
+
+
+def test_the_tests_run_on_what_is_served() -> None:
+    """`make test` installs one file; it must hold the other whole."""
+
+    def pins(name: str) -> set[str]:
+        return {line.rstrip(" \\") for line in (ROOT / name).read_text("utf-8").splitlines() if "==" in line}
+
+    assert pins("requirements.txt") <= pins("requirements-dev.txt")

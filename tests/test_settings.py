@@ -235,15 +235,31 @@ def test_the_folders(tmp_path: Path) -> None:
         str(data),
         str(data / "npuproxy.sqlite3"),
     ]
-    here = settings(tmp_path, folders, DATABASE_URL=f"sqlite:///{tmp_path}/x.db")
-    assert isinstance(here, list)
-    assert here[1:] == [str(tmp_path / "x.db")]
-    assert str(tmp_path) in here[0]
+    here = settings(tmp_path, folders, NPU_PROXY_DATA_DIR="~/d", DATABASE_URL=f"sqlite:///{tmp_path}/x.db")
+    assert here == [str(tmp_path / "d"), str(tmp_path / "x.db")]
+    default = settings(tmp_path, folders)
+    assert isinstance(default, list)
+    assert default[0].startswith(str(tmp_path))
 
 
 def test_reading_the_settings_writes_nothing(tmp_path: Path) -> None:
     settings(tmp_path, "len(s.SECRET_KEY)", NPU_PROXY_DATA_DIR=str(tmp_path / "data"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("variable", ["NPU_PROXY_TLS_CERT", "NPU_PROXY_TLS_KEY", "NPU_PROXY_TLS_CLIENT_CA"])
+def test_what_would_be_dangerous_to_leave_out_is_refused(tmp_path: Path, variable: str) -> None:
+    """Who asks for TLS must not get plain HTTP."""
+    result = subprocess.run(
+        [sys.executable, "manage.py", "serve"],
+        cwd=ROOT,
+        env=environment(tmp_path, **{variable: "/etc/cert.pem"}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"npuproxy: {variable}: ")
 
 
 @pytest.mark.parametrize(
