@@ -178,7 +178,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _parts(schema: dict[str, Any], path: str) -> Iterator[tuple[str, Any, bool]]:
-    """(name, schema, whether it is an item of an array) of what a schema holds."""
+    """(name, schema, whether it repeats as the item of an array) of what a schema holds."""
     for name in _MANY_BY_NAME:
         parts = schema.get(name, {})
         if not isinstance(parts, dict):
@@ -190,10 +190,11 @@ def _parts(schema: dict[str, Any], path: str) -> Iterator[tuple[str, Any, bool]]
         if not isinstance(parts, list) or (name in schema and not parts):
             raise _fault(f"{path}.{name}", "not a list of schemas")
         for index, part in enumerate(parts):
-            yield f"{name}[{index}]", part, name == "prefixItems"
+            yield f"{name}[{index}]", part, False
     items = schema.get("items", True)
     for index, part in enumerate(items if isinstance(items, list) else [items]):
-        yield f"items[{index}]" if isinstance(items, list) else "items", part, True
+        many = isinstance(items, list)
+        yield f"items[{index}]" if many else "items", part, not many
     for name in _ONE:
         if name in schema:
             yield name, schema[name], False

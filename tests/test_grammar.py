@@ -108,6 +108,9 @@ def test_a_schema_out_of_bounds_is_refused_with_its_place(schema: object, place:
         {"enum": list(range(MAX_ENUM_VALUES))},
         {"maxItems": 1000, "items": {"type": "string", "maxLength": 5_000}},
         {"pattern": "^[a-z]{1,10}(,[a-z]{1,10}){0,9}$"},
+        {"pattern": "a{1000}"},
+        {"maxItems": 50, "prefixItems": [{"pattern": "a{30}"}]},
+        {"maxItems": 50, "items": [{"pattern": "a{30}"}]},
         {"type": "object", "properties": {"next": {"$ref": "#"}}},
         {"anyOf": [{"type": "null"}, {"type": "array", "items": {"$ref": "#"}}]},
         {"minimum": 0, "exclusiveMinimum": True},
@@ -208,6 +211,8 @@ def test_counts_that_cost_seconds_with_a_large_vocabulary_are_left_open_and_name
         ("(a{2}|b{5})c{3}", 5),
         ("((a{2}){3}b){4}", 24),
         ("a{x}", 1),
+        ("a{2,x}", 1),
+        ("a{,3}", 1),
     ],
 )
 def test_repetitions_count_along_the_deepest_path(pattern: str, count: int) -> None:
