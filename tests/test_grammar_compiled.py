@@ -25,6 +25,7 @@ from inference.worker.grammar_check import GrammarChecker, constant_pipeline
 from inference.worker.grammar_config import structured_output_config
 
 DEMO = Path(inference.__file__).parent / "builtin" / "demo"
+TOKENIZER = Tokenizer.from_file(str(DEMO / "tokenizer.json"))
 END = 2
 SEEDS = range(1, 9)
 
@@ -33,9 +34,9 @@ class Drawer:
     """Draws answers from a grammar; `favoured` are pieces of text whose tokens come more often."""
 
     def __init__(self, favoured: Callable[[str], float]) -> None:
-        self._tokenizer = Tokenizer.from_file(str(DEMO / "tokenizer.json"))
-        size = self._tokenizer.get_vocab_size()
-        texts = [self._tokenizer.decode([id], skip_special_tokens=False) for id in range(size)]
+        texts = [
+            TOKENIZER.decode([id], skip_special_tokens=False) for id in range(TOKENIZER.get_vocab_size())
+        ]
         logits = np.array([favoured(text) for text in texts], np.float32)
         logits[END] += 6
         self._pipeline = constant_pipeline(genai.Tokenizer(DEMO), logits)
@@ -49,8 +50,8 @@ class Drawer:
         generation.eos_token_id = END
         generation.structured_output_config = structured_output_config(config)
         ids = list(self._pipeline.generate(ov.Tensor(np.zeros((1, 1), np.int64)), generation).tokens[0])
-        assert ids[-1] == END, f"no end after {len(ids)} tokens: {self._tokenizer.decode(ids)[-80:]!r}"
-        text: str = self._tokenizer.decode(ids[:-1], skip_special_tokens=False)
+        assert ids[-1] == END, f"no end after {len(ids)} tokens: {TOKENIZER.decode(ids)[-80:]!r}"
+        text: str = TOKENIZER.decode(ids[:-1], skip_special_tokens=False)
         return text
 
 
@@ -71,7 +72,9 @@ def drawer() -> Drawer:
 def _config(schema: object, **options: bool) -> dict[str, Any]:
     constraint = Constraint(json.dumps(schema) if schema != "" else "")
     check_bounds(constraint)
-    return structured_config(constraint, vocab_size=2048, **{"after_thinking": False, **options})
+    return structured_config(
+        constraint, vocab_size=TOKENIZER.get_vocab_size(), **{"after_thinking": False, **options}
+    )
 
 
 NODE = {
@@ -170,10 +173,6 @@ SCHEMAS: dict[str, tuple[object, Callable[[Any], bool]]] = {
         {"$ref": "#/$defs/node", "$defs": {"node": NODE}},
         lambda value: list(value) == ["v", "next"],
     ),
-    "xgrammar's own": (
-        {"type": "object", "patternProperties": {"^a$": {"const": 1}}},
-        lambda value: isinstance(value, dict),
-    ),
 }
 
 
@@ -229,7 +228,7 @@ def test_a_model_that_may_think_may_also_answer_at_once(schema: object) -> None:
 
 @pytest.fixture(scope="module")
 def checker() -> GrammarChecker:
-    return GrammarChecker(str(DEMO), 2048)
+    return GrammarChecker(str(DEMO), TOKENIZER.get_vocab_size())
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -253,6 +252,12 @@ def test_a_bad_grammar_is_refused_in_words_and_the_next_one_passes(
     assert reason in refusal
     assert "/" not in refusal, "a path of the machine that built the runtime"
     assert checker.check(_config("")) is None
+
+
+@pytest.mark.parametrize("vocab_size", [1, 200_000])
+def test_the_checker_has_a_logit_for_each_token_whatever_it_is_told(vocab_size: int) -> None:
+    checker = GrammarChecker(str(DEMO), vocab_size)
+    assert [checker.check(_config(schema)) for schema, _ in SCHEMAS.values()] == [None] * len(SCHEMAS)
 
 
 def test_a_grammar_whose_steps_are_slow_is_refused(

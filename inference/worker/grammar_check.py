@@ -50,13 +50,17 @@ def constant_pipeline(tokenizer: genai.Tokenizer, logits: NDArray[np.float32]) -
 
 
 class GrammarChecker:
-    """`vocab_size` is the size of the model's logits, which may be larger than the tokenizer's list."""
+    """`vocab_size` is the size of the model's logits, which may be larger than the tokenizer's list.
+
+    Fewer logits than tokens would corrupt the memory of the process: GenAI masks them without looking.
+    """
 
     def __init__(self, model_path: str, vocab_size: int) -> None:
         tokenizer = genai.Tokenizer(model_path)
-        ids = [id for token, id in tokenizer.get_vocab().items() if _closes(token)]
-        logits = np.zeros(vocab_size, np.float32)
-        logits[[id for id in ids if id < vocab_size]] = math.log(vocab_size / max(len(ids), 1))
+        vocabulary = tokenizer.get_vocab()
+        closing = [id for token, id in vocabulary.items() if _closes(token)]
+        logits = np.zeros(max(vocab_size, 1 + max(vocabulary.values(), default=0)), np.float32)
+        logits[closing] = math.log(logits.size / max(len(closing), 1))
         self._pipeline = constant_pipeline(tokenizer, logits)
         self._prompt = ov.Tensor(np.zeros((1, 1), np.int64))
 
