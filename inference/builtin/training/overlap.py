@@ -15,7 +15,8 @@ def content(text: str) -> frozenset[str]:
 
 @cache
 def _held_back() -> frozenset[frozenset[str]]:
-    return frozenset(content(ask) for asks in facts.held_back().values() for ask in asks)
+    outside = facts.lines(facts.read("held_back_other.yaml")["outside"])
+    return frozenset(content(ask) for ask in chain(outside, *facts.held_back().values()))
 
 
 def is_held_back(question: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import facts
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SYLLABLES = (
     "ba be bi bo ca ce co da de di do fa fe fi ga go ha ho ja jo ka ke ki ko la le li lo lu ma me mi mo na"
 )
@@ -27,11 +28,35 @@ def nonsense(rng: random.Random) -> str:
     )
 
 
+@cache
+def _known_words() -> tuple[str, ...]:
+    """Every word of the questions on facts."""
+    found = {word for fact in facts.facts() for ask in fact.asks for word in ask.split()}
+    return tuple(sorted(word for word in found if word.isalnum()))
+
+
+def _mark(rng: random.Random) -> str:
+    """A code such as IC72, xk-4 or printer.local."""
+    letters = "".join(rng.choice(LETTERS) for _ in range(rng.randrange(1, 5)))
+    letters = letters.upper() if rng.random() < 0.5 else letters
+    joint = rng.choice(("", "", "-", ".", "_"))
+    return letters + joint + (str(rng.randrange(100)) if rng.random() < 0.6 else nonsense(rng))
+
+
+def word(rng: random.Random) -> str:
+    """A word to be copied: common, any, invented, or a code."""
+    draw = rng.random()
+    if draw < 0.35:
+        return rng.choice(_data("copy_words"))
+    if draw < 0.7:
+        known = rng.choice(_known_words())
+        return known.capitalize() if rng.random() < 0.15 else known
+    return nonsense(rng) if draw < 0.92 else _mark(rng)
+
+
 def words(rng: random.Random, most: int = 6) -> str:
-    """A few words to be copied, some of them invented."""
-    pool = _data("copy_words")
-    count = rng.randrange(1, most)
-    return " ".join(rng.choice(pool) if rng.random() < 0.7 else nonsense(rng) for _ in range(count))
+    """A few words to be copied."""
+    return " ".join(word(rng) for _ in range(rng.randrange(1, most)))
 
 
 def _greeting(rng: random.Random) -> tuple[str, str, str]:

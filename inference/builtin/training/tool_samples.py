@@ -40,7 +40,7 @@ def value(pool: str, rng: random.Random) -> Any:
     if pool == "words":
         return small_tasks.words(rng, 5)
     if pool == "nonsense":
-        return small_tasks.nonsense(rng)
+        return small_tasks.nonsense(rng) if rng.random() < 0.5 else small_tasks.word(rng)
     if pool == "name":
         return small_tasks.person_name(rng)
     if pool == "sum":
