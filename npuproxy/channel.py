@@ -90,9 +90,8 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def process(self) -> Any:
         upgrade = self.requestHeaders.getRawHeaders(b"Upgrade")
         if upgrade and upgrade[0].lower() == b"websocket":
-            self.channel.factory.channels.discard(
-                self.channel
-            )  # its connection goes on under another protocol
+            # Its connection goes on under another protocol.
+            self.channel.factory.channels.discard(self.channel)
         else:
             self.registerProducer(self.flow, True)
         return super().process()

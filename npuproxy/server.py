@@ -130,9 +130,11 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
     async def _stop(self) -> None:
         deadline = time.monotonic() + DRAIN_S
         try:
+            if asyncio.current_task() is not self._starting:
+                self._starting.cancel()
             self._close_doors()
             await self._lifecycle.drain(DRAIN_S)
-            while self._running_applications() and time.monotonic() < deadline:
+            while self._has_work() and time.monotonic() < deadline:
                 await asyncio.sleep(0.02)
             await self._cancel_applications()
         finally:
@@ -149,6 +151,10 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
             listener.stopListening()
         for channel in tuple(self.http_factory.channels):
             channel.close_when_idle()
+
+    def _has_work(self) -> bool:
+        """A connection closes when its answer is out, so one that is open still has bytes to deliver."""
+        return bool(self._running_applications() or self.http_factory.channels)
 
     def _running_applications(self) -> list[asyncio.Future[None]]:
         tasks = [details.get("application_instance") for details in self.connections.values()]

@@ -70,6 +70,22 @@ class Wire:
         self.process.stdout.close()
 
 
+def test_an_answer_is_delivered_whole_though_the_server_stops(event_loop: str) -> None:
+    """The application is done while its last bytes still wait for the client: they are work as well."""
+    wire = Wire(event_loop)
+    with wire.connect(receive_buffer=4096) as connection:
+        connection.sendall(post("/api/chat?do=ask&mb=20"))
+        received = len(connection.recv(4096))
+        assert wire.process.stdin is not None
+        wire.process.stdin.close()
+        while "streamed" not in wire.said:
+            received += len(connection.recv(4096))
+        time.sleep(1)
+        received += len(read_all(connection))
+    assert received > 20 * MB
+    wire.close()
+
+
 @pytest.fixture(scope="module")
 def process(event_loop: str) -> Iterator[Wire]:
     running = Wire(event_loop)
