@@ -1,10 +1,10 @@
 """Which models are in memory, on which device, and for how long.
 
-    lease       a model that is kept: loaded when it is not, by one load for all who ask meanwhile
-    release     by Lease.release(keep_alive); the last one starts the clock of expires_at
-    room        least recently used first, never one in use; a newcomer waits for the users of its victim
-    spare       one worker, started and imported, so that a load costs no process start
-    crash       the entry is gone at once, the breaker counts it, the next lease loads anew
+lease       a model that is kept: loaded when it is not, by one load for all who ask meanwhile
+release     by Lease.release(keep_alive); the last one starts the clock of expires_at
+room        least recently used first, never one in use; a newcomer waits for the users of its victim
+spare       one worker, started and imported, so that a load costs no process start
+crash       the entry is gone at once, the breaker counts it, the next lease loads anew
 """
 
 from __future__ import annotations

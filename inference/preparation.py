@@ -87,7 +87,7 @@ async def chat_job(
     return ChatJob(
         spec=spec, request=request, prompt_ids=ids,
         sampling=request.sampling.over(spec.parameters).over(DEFAULT_SAMPLING), think=think,
-        starts_in_thinking=think and prompt.opens_thinking, grammar=None, began=began,
+        starts_in_thinking=prompt.opens_thinking, grammar=None, began=began,
         truncated_messages=len(messages) - len(request.messages),
     )  # fmt: skip
 
