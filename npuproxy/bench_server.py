@@ -39,7 +39,6 @@ class ServerTarget:
         self._folder = Path(tempfile.mkdtemp(prefix="npuproxy-bench-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
-        self._pids: dict[str, int] = {}
         self._prepared = False
 
     # --- life -----------------------------------------------------------------------------------------------
@@ -86,29 +85,26 @@ class ServerTarget:
         return [_trace(exchange) for exchange in exchanges]
 
     def load(self, model: str) -> float:
-        waiting = self._workers() - set(self._pids.values())
         exchange = self._client_now.post("/api/generate", {"model": model, "keep_alive": -1})
         self._exchange([exchange])
         if exchange.status != 200:
             raise BenchError(f"'{model}' was not loaded: {exchange.data[-300:].decode(errors='replace')}")
-        alive = self._workers()
-        self._pids = {name: pid for name, pid in self._pids.items() if pid in alive}
-        if model not in self._pids and (taken := waiting & alive):
-            self._pids[model] = min(taken)
         return exchange.arrivals[-1][0] - exchange.start_s
 
     def unload(self, model: str) -> None:
         self._exchange([self._client_now.post("/api/generate", {"model": model, "keep_alive": 0})])
-        self._pids.pop(model, None)
 
     def kill_worker(self, model: str) -> None:
-        waiting = self._workers() - set(self._pids.values())
-        try:
-            os.kill(self._pids.pop(model), signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
-        except (KeyError, OSError):
-            raise BenchError(f"the worker of '{model}' is not known") from None
-        if waiting:
-            self._pids[model] = min(waiting)
+        weights = f"{model}{os.sep}openvino_model.bin"
+        for child in self.process.children():
+            try:
+                mapped = any(weights in region.path for region in child.memory_maps())
+            except psutil.Error:
+                continue
+            if mapped:
+                os.kill(child.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+                return
+        raise BenchError(f"the worker of '{model}' is not known")
 
     # --- inside ---------------------------------------------------------------------------------------------
 
@@ -122,9 +118,6 @@ class ServerTarget:
             self._client_now.exchange(exchanges)
         except OSError as error:
             raise BenchError(f"the server does not answer: {error}; {self._last_words()}") from None
-
-    def _workers(self) -> set[int]:
-        return {child.pid for child in self.process.children() if child.status() != psutil.STATUS_ZOMBIE}
 
     def _environment(self, memory_budget_bytes: int) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
@@ -170,7 +163,6 @@ class ServerTarget:
     def _end_server(self) -> None:
         process, client = self._process, self._client
         self._process = self._client = None
-        self._pids.clear()
         if client is not None:
             client.close()
         if process is None:
