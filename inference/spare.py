@@ -23,6 +23,8 @@ class SpareWorker:
         self._refill: asyncio.TimerHandle | None = None
         self._devices: dict[str, str] | None = None
         self._stopping = False
+        self._started: set[WorkerProcess] = set()
+        """Every worker that lives, taken ones too: none is left behind at the stop."""
 
     def start(self) -> None:
         if self._spare is None and not self._stopping:
@@ -66,6 +68,7 @@ class SpareWorker:
         self._stopping = True
         if self._refill is not None:
             self._refill.cancel()
+        await asyncio.gather(*(worker.close() for worker in tuple(self._started)), return_exceptions=True)
         if self._spare is not None:
             with contextlib.suppress(OSError, TimeoutError, InferenceError):
                 await (await self._spare).close()
@@ -83,6 +86,11 @@ class SpareWorker:
             log_dir=config.log_dir,
             inference_timeout_s=config.inference_timeout_s,
         )
+        self._started.add(worker)
+        worker.ended.add_done_callback(lambda _: self._started.discard(worker))
+        if self._stopping:  # while it started
+            await worker.close()
+            raise LoadFailed("the server is stopping")
         worker.on_death = self._died
         hello = await asyncio.wait_for(asyncio.shield(worker.hello), process.START_DEADLINE_S)
         if self._devices is None:

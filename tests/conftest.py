@@ -23,6 +23,9 @@ import psutil
 import pytest
 from django.db import connections
 
+# A run in the background inherits an ignored SIGINT, and so would every server that is to be stopped by Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 60.0
 STOP_S = 25.0
