@@ -11,7 +11,7 @@ from contextlib import aclosing
 from compat_api import headers, ollama, openai
 from compat_api.consumer import InferenceConsumer, off_loop
 from compat_api.dialect import JSON_UTF8, Dialect, Encoder, Preload
-from compat_api.errors import Failure
+from compat_api.errors import Failure, Headers
 from inference import engine
 from inference.errors import CapabilityMissing, WorkerDied
 from inference.types import ChatRequest, Event, Finish, ModelSpec, Start
@@ -30,6 +30,8 @@ class GenerationConsumer(InferenceConsumer):
     """Every dialect's generation, streamed or whole."""
 
     encoder: Encoder
+    start: Start
+    facts: Headers
 
     async def handle(self, body: bytes) -> None:
         dialect = DIALECTS[self.operation.name]
@@ -57,10 +59,10 @@ class GenerationConsumer(InferenceConsumer):
         """The bytes of the last batch wait until the engine has let go of the request."""
         encode = self.encoder.event
         batch = await self._first(batches)
-        await self.begin(dialect.stream_type, headers.of_start(self.start))
+        await self.begin(dialect.stream_type, self.facts)
         while True:
             data = b"".join([encode(event) for event in batch])
-            if isinstance(batch[-1], Finish):
+            if batch and isinstance(batch[-1], Finish):
                 self.log.finished(batch[-1])
                 return data
             if data:
@@ -69,17 +71,21 @@ class GenerationConsumer(InferenceConsumer):
 
     async def _whole(self, dialect: Dialect, spec: ModelSpec, request: ChatRequest) -> None:
         async with aclosing(engine.current().generate(spec, request)) as batches:
-            events = await self._first(batches)
+            events: list[Event] = await self._first(batches)
+            events.insert(0, self.start)
             async for batch in batches:
                 events += batch
         if isinstance(events[-1], Finish):
             self.log.finished(events[-1])
-        await self.reply(dialect.whole_type, self.encoder.whole(events), headers.of_start(self.start))
+        await self.reply(dialect.whole_type, self.encoder.whole(events), self.facts)
 
     async def _first(self, batches: Batches) -> list[Event]:
+        """What the first token shows. Start came before it: the headers are made while the worker reads the prompt."""
         batch = await _next(batches)
-        assert isinstance(batch[0], Start), "the engine's first event is Start"
-        self.start = batch[0]
+        while batch and isinstance(batch[0], Start):
+            self.start = batch[0]
+            self.facts = headers.of_start(self.start)
+            batch = await _next(batches)
         self.log.started(self.start)
         return batch
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from jinja2 import Template, TemplateError
 
 from inference.errors import BadRequest, ModelDamaged
 from inference.prompt import THINK_OPEN, ControlStrings, Prompt, Quoting
-from inference.template_sandbox import TemplateSandbox, charge, set_budget
+from inference.template_sandbox import TakesLong, TemplateSandbox, charge, set_budget
 from inference.template_threads import RenderTimeout, TemplateThreads
 from inference.tokenizer import AddedToken, added_tokens, read_json
 from inference.types import ChatRequest, Message, ModelSpec, Tool, ToolCall
@@ -18,6 +19,8 @@ PLAIN_TEMPLATE = "{{ messages | map(attribute='content') | join('\\n') }}"
 """For a model that has none: it goes on with the text that it is given."""
 
 LARGEST_SOURCE = 512 * 1024
+SMALL_MESSAGES = 20
+SMALL_CHARS = 8_000
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 
 _threads = TemplateThreads()
@@ -47,6 +50,9 @@ class ChatTemplate:
 
     async def render(self, request: ChatRequest, think: bool) -> Prompt:
         """The prompt up to where the model's answer begins. Raises BadRequest that names the template."""
+        if _is_small(request):
+            with suppress(TakesLong):
+                return self._rendered(request.messages, request.tools, think, brief=True)
         try:
             return await _threads.run(lambda: self._rendered(request.messages, request.tools, think))
         except RenderTimeout as error:
@@ -64,7 +70,9 @@ class ChatTemplate:
         except (TemplateError, RenderTimeout, RecursionError, SyntaxError, ValueError) as error:
             raise self._fault(error) from error
 
-    def _rendered(self, messages: tuple[Message, ...], tools: tuple[Tool, ...], think: bool) -> Prompt:
+    def _rendered(
+        self, messages: tuple[Message, ...], tools: tuple[Tool, ...], think: bool, brief: bool = False
+    ) -> Prompt:
         quoting = Quoting()
         template = self._templates.get("tool_use" if tools else "default", self._templates["default"])
         values = {
@@ -76,12 +84,14 @@ class ChatTemplate:
             "enable_thinking": think,
             "thinking": think,
         }
-        set_budget(sum(len(message.content) + len(message.thinking) for message in messages))
+        set_budget(_chars(messages), brief)
         chunks: list[str] = []
         try:
             for chunk in template.root_render_func(template.new_context(values)):
                 charge(len(chunk))
                 chunks.append(chunk)
+        except TakesLong:
+            raise
         except Exception as error:  # a template can raise anything; what it raises is about this request
             raise self._fault(error) from error
         return quoting.prompt("".join(chunks))
@@ -125,6 +135,16 @@ class ChatTemplate:
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         detail = re.sub(r" at 0x[0-9a-fA-F]+", "", detail)
         return BadRequest(f"the chat template of model '{self._model}' failed: {detail[:300]}", "messages")
+
+
+def _chars(messages: tuple[Message, ...]) -> int:
+    return sum(len(message.content) + len(message.thinking) for message in messages)
+
+
+def _is_small(request: ChatRequest) -> bool:
+    """Rendered at once: two changes of threads take longer than the template does."""
+    plain = not request.tools and not any(message.tool_calls for message in request.messages)
+    return plain and len(request.messages) <= SMALL_MESSAGES and _chars(request.messages) <= SMALL_CHARS
 
 
 def _sources(spec: ModelSpec) -> dict[str, str]:

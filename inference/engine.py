@@ -61,7 +61,7 @@ _TRY_NEXT: dict[type[InferenceError], str] = {
     QueueFull: "busy",
     QueueTimeout: "busy",
 }
-"""Failures before the first event after which the next device is tried, and the reason that the reply names."""
+"""Failures before the first token after which the next device is tried, and the reason that the reply names."""
 
 
 class Engine:
@@ -110,9 +110,9 @@ class Engine:
     # --- requests -----------------------------------------------------------------------------------------------------
 
     async def generate(self, spec: ModelSpec, request: ChatRequest) -> AsyncGenerator[list[Event], None]:
-        """Lists of the events that are ready; the first event is Start, the last Finish. Closing frees the slot.
+        """Lists of the events that are ready: Start alone, the first token's, …, Finish. Closing frees the slot.
 
-        Raises InferenceError: before the first event when nothing was generated, after it when the stream broke.
+        Raises InferenceError: after Start at most when nothing was generated, later when the stream broke.
         """
         began = time.perf_counter()
         self._enter()
@@ -273,7 +273,7 @@ class Engine:
         task.add_done_callback(self._background.discard)
 
     async def _in_order(self, job: ChatJob, plan: routing.Plan) -> AsyncGenerator[list[Event], None]:
-        """One device after the other, until one gives a first event."""
+        """One device after the other, until one gives a first token."""
         failed = ""
         left = deque(plan.choices)
         again = True
@@ -282,6 +282,7 @@ class Engine:
             try:
                 stream = self._backends[choice.device].generate(job, _route(plan, choice, failed))
                 async with aclosing(stream) as batches:
+                    yield await anext(batches)  # Start
                     async for events in batches:
                         started = True
                         yield events

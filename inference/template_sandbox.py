@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
@@ -21,11 +23,15 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.filters import FILTERS
 from jinja2.parser import Parser
 from jinja2.runtime import Context, Macro
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment, safe_range
 from jinja2.utils import Namespace
 
 BUDGET = 16_000_000
 """Of one render, on top of 32 times its input: templates copy messages about, they do not multiply them."""
+
+BRIEF_BUDGET = 20_000
+BRIEF_SECONDS = 0.002
+"""Of a render on the event loop; a template of ordinary size takes a tenth of it."""
 
 LARGEST_ARGUMENT = 100_000
 """For widths, counts and digits in calls."""
@@ -45,22 +51,31 @@ class TemplateTooLarge(TemplateError):
     """The render would make more than its budget."""
 
 
+class TakesLong(Exception):
+    """A brief render would make more than BRIEF_BUDGET, or take longer than BRIEF_SECONDS."""
+
+
 class _Budget(threading.local):
     left = BUDGET
+    brief = False
+    until = math.inf
 
 
 _budget = _Budget()
 
 
-def set_budget(input_chars: int) -> None:
-    """The start of a render, or of a compilation, on this thread."""
-    _budget.left = BUDGET + 32 * input_chars
+def set_budget(input_chars: int, brief: bool = False) -> None:
+    """The start of a render, or of a compilation, on this thread. A brief render ends by TakesLong."""
+    _budget.left = (BRIEF_BUDGET if brief else BUDGET) + 32 * input_chars
+    _budget.brief = brief
+    _budget.until = time.perf_counter() + BRIEF_SECONDS if brief else math.inf
 
 
 def charge(size: int) -> None:
-    _budget.left -= size
-    if _budget.left < 0:
-        raise TemplateTooLarge("it makes more text than any prompt needs")
+    budget = _budget
+    budget.left -= size
+    if budget.left < 0 or time.perf_counter() > budget.until:
+        raise TakesLong if budget.brief else TemplateTooLarge("it makes more text than any prompt needs")
 
 
 def _charge_deep(value: Any) -> None:
@@ -173,7 +188,12 @@ def _filter(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Generator(CodeGenerator):
-    """Sends what the sandbox does not intercept through the environment: literals of containers and `~`."""
+    """Sends what the sandbox does not intercept through the environment: literals of containers and `~`, and each turn
+    of a loop."""
+
+    def blockvisit(self, nodes: Iterable[nodes.Node], frame: Frame) -> None:
+        self.writeline("environment.turn()")
+        super().blockvisit(nodes, frame)
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
         self._through("printed", super().visit_Concat, node, frame)
@@ -229,6 +249,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         self.filters = {name: _filter(name, plain) for name, plain in FILTERS.items()}
         self.filters["tojson"] = _to_json
         self.globals |= {
+            "range": _range,
             "raise_exception": _raise_exception,
             "strftime_now": lambda form: datetime.datetime.now().strftime(form),
             "namespace": _Names,
@@ -265,6 +286,10 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         return value
 
     @staticmethod
+    def turn() -> None:
+        charge(1)
+
+    @staticmethod
     def printed(value: Any) -> Any:
         charge(_size(value))
         return value
@@ -279,6 +304,12 @@ def _charge_method(text: str, name: str, args: tuple[Any, ...]) -> None:
         _charge_replace(text, *args)
     elif name in _PADDING_METHODS:
         charge(_reach(args))
+
+
+def _range(*bounds: int) -> range:
+    numbers = safe_range(*bounds)
+    charge(len(numbers))
+    return numbers
 
 
 def _raise_exception(message: str) -> NoReturn:

@@ -206,7 +206,10 @@ class Route(Struct, frozen=True, kw_only=True):
 
 
 class Start(Struct, frozen=True, kw_only=True, tag="start"):
-    """Always the first event, sent when the first token or vector exists: from here on no other device is tried."""
+    """Always the first event, sent before the worker has answered: what is made of it is ready with the first token.
+
+    Another Start takes its place while no other event has come: the next device is tried then.
+    """
 
     route: Route
     model_digest: str

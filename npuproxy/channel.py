@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -15,6 +17,7 @@ from urllib.parse import unquote
 from daphne.http_protocol import HTTPFactory, WebRequest
 from twisted.internet.interfaces import IPushProducer
 from twisted.web import http
+from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from compat_api import errors
@@ -99,7 +102,13 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.body" and self.method == b"HEAD":
             message = {**message, "body": b""}  # Daphne would write every body but the first
-        super().handle_reply(message)
+        channel = self.channel
+        if channel is not None:
+            channel.hold()
+            try:
+                super().handle_reply(message)
+            finally:
+                channel.flush()
 
     def handle_exception(self, exception: BaseException) -> None:
         """The application broke: an error if nothing was sent, else a cut, never half an answer that looks
@@ -143,6 +152,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
     refused = False
     arriving_since: float | None = None
     head_complete = False
+    _held: list[bytes] | None = None
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -171,6 +181,41 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
     def lineLengthExceeded(self, line: bytes) -> None:
         self.answer(431, "a header line is too long")
 
+    # --- Sending --------------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Collect what is written until `flush`: head, chunk and end of one message leave in one piece."""
+        self._held = []
+
+    def flush(self) -> None:
+        """To the socket at once while nothing waits before it. Twisted would send in the reactor's next turn,
+        which costs each token two changes of what is polled.
+        """
+        held, self._held = self._held, None
+        if not held:
+            return
+        data, transport = b"".join(held), self.transport
+        if transport.connected and not (transport.dataBuffer or transport._tempDataLen):
+            with suppress(OSError):  # the transport meets it again, and knows what to do
+                data = data[transport.socket.send(data) :]
+        transport.write(data)
+
+    def write(self, data: bytes) -> None:
+        self.writeSequence((data,))
+
+    def writeSequence(self, parts: Sequence[bytes]) -> None:
+        if self._held is None:
+            self.transport.writeSequence(parts)
+        else:
+            self._held += parts
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        lines = [b"%b %b %b" % (version, code, reason)]
+        lines += [b"%b: %b" % (name, one) for name, values in headers.getAllRawHeaders() for one in values]
+        self.write(b"\r\n".join(lines) + b"\r\n\r\n")
+
+    # --- Receiving ------------------------------------------------------------------------------------------
+
     def allHeadersReceived(self) -> None:
         self.head_complete = True
         length: int | None = self.length
@@ -189,6 +234,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
             super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
+        self.flush()  # before the next request, which may be refused at once
         super().requestDone(request)
         if self.factory.stopping and not self._handlingRequest:
             self.loseConnection()

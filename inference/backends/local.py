@@ -86,7 +86,7 @@ class LocalBackend:
     # --- generation -------------------------------------------------------------------------------------------------
 
     async def generate(self, job: ChatJob, route: Route) -> AsyncGenerator[list[Event], None]:
-        """Start comes with the first token; the slot is free when the worker is done, whoever still reads."""
+        """Start at once, then a list with the first token, empty while it shows nothing; see `Engine.generate`."""
         codec = (await self._texts.get(job.spec)).codec
         load_began = time.perf_counter()
         lease, slot = await self._admit(job)
@@ -94,13 +94,14 @@ class LocalBackend:
         run = self._submit(job, lease, slot, codec.eos_ids)
         try:
             answer = _Answer(job, run, codec, load_s)
-            await run.wait()
             start = Start(
                 route=structs.replace(route, executed=self._executed(lease)), model_digest=job.spec.digest,
                 prompt_tokens=len(job.prompt_ids), queue_s=slot.waited_s, load_s=load_s,
                 truncated_messages=job.truncated_messages,
             )  # fmt: skip
-            yield [start, *answer.take()]
+            yield [start]
+            await run.wait()
+            yield answer.take()
             while not answer.finished:
                 await run.wait()
                 if events := answer.take():
