@@ -70,6 +70,7 @@ CHECKS = {
     "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
     "django": ["manage.py", "check", "--fail-level", "WARNING"],
     "documents": ["manage.py", "documents", "--check"],
+    "benchmark": ["manage.py", "bench", "--check"],
     "layers": ["-m", "pytest", "-q", "tests/test_layers.py"],
 }
 

@@ -71,6 +71,9 @@ class Client:
         """Sends each at its time and fills in what comes back. Raises OSError."""
         due = sorted(exchanges, key=lambda exchange: exchange.start_s, reverse=True)
         began = time.perf_counter()
+        if len(due) == 1 and not due[0].start_s:
+            self._exchange_one(due[0], began)
+            return
         with selectors.DefaultSelector() as selector:
             while due or selector.get_map():
                 now = time.perf_counter() - began
@@ -81,6 +84,26 @@ class Client:
                     raise TimeoutError(f"no byte within {DEADLINE_S:g} s")
                 for key, _ in ready:
                     self._receive(key, selector, began)
+
+    def _exchange_one(self, exchange: Exchange, began: float) -> None:
+        """The same for one alone, with less work for each token."""
+        connection = self._idle.pop() if self._idle else connect(self._address)
+        connection.settimeout(DEADLINE_S)
+        buffer = bytearray()
+        exchange.arrivals = []
+        exchange.start_s = time.perf_counter() - began
+        connection.sendall(exchange.request)
+        while True:
+            data = connection.recv(RECEIVE_BYTES)
+            buffer += data
+            exchange.arrivals.append((time.perf_counter() - began, len(buffer)))
+            if not data or _is_whole(buffer):
+                break
+        exchange.data = bytes(buffer)
+        if data:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def close(self) -> None:
         for connection in self._idle:
