@@ -1,6 +1,10 @@
 """The tables, a file each."""
 
+from registry.models.alias import Alias
 from registry.models.change import Change, Stamped
+from registry.models.compile_cache import CompileCache
+from registry.models.download import Download
 from registry.models.model import Model
+from registry.models.usage import Usage
 
-__all__ = ["Change", "Model", "Stamped"]
+__all__ = ["Alias", "Change", "CompileCache", "Download", "Model", "Stamped", "Usage"]

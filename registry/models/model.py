@@ -30,12 +30,25 @@ class Model(Stamped):
         CHAT = "chat"
         EMBEDDING = "embedding"
 
+    class Formats(models.TextChoices):
+        OPENVINO = "openvino"
+        GGUF = "gguf"
+
     class Poolings(models.TextChoices):
         MEAN = "mean"
         CLS = "cls"
         LAST_TOKEN = "last_token"
 
     name = models.CharField(max_length=names.MAX_LENGTH, help_text="shortest spelling, with its tag")
+    source = models.CharField(
+        max_length=names.MAX_LENGTH,
+        blank=True,
+        help_text="repository on the hub, or where it was imported from",
+    )
+    revision = models.CharField(max_length=64, blank=True, help_text="commit of the repository")
+    parent = models.CharField(
+        max_length=names.MAX_LENGTH, blank=True, help_text="the model that it was made from, by a Modelfile"
+    )
     path = models.CharField(max_length=4096, help_text="folder of the files on this machine")
     files = models.JSONField(default=dict, help_text="name: [size in bytes, sha256]")
     digest = models.CharField(
@@ -43,6 +56,7 @@ class Model(Stamped):
     )
     size_bytes = models.PositiveBigIntegerField(default=0)
     builtin = models.BooleanField(default=False, help_text="ships with the program")
+    format = models.CharField(max_length=16, choices=Formats, default=Formats.OPENVINO)
     pinned = models.BooleanField(default=False, help_text="never unloaded to make room")
     modified_at = models.DateTimeField(
         default=timezone.now, db_index=True, help_text="when its content last changed"
@@ -73,6 +87,12 @@ class Model(Stamped):
     parameters = models.JSONField(
         default=dict, blank=True, help_text="PARAMETER name: value or list of values"
     )
+    messages = models.JSONField(
+        default=list, blank=True, help_text="MESSAGE: [{role, content}] before those of a request"
+    )
+    adapters = models.JSONField(
+        default=list, blank=True, help_text="ADAPTER: [{path, sha256, size, alpha}] LoRA weights"
+    )
     licence = models.TextField(blank=True)
     reader_version = models.PositiveIntegerField(default=0, help_text="of the code that read its files")
 
@@ -88,6 +108,9 @@ class Model(Stamped):
             ),
             models.CheckConstraint(
                 condition=Q(kind__in=("chat", "embedding")), name="registry_model_kind_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(format__in=("openvino", "gguf")), name="registry_model_format_is_known"
             ),
             models.CheckConstraint(
                 condition=Q(pooling__in=("mean", "cls", "last_token")), name="registry_model_pooling_is_known"
