@@ -7,6 +7,7 @@ anybody sees it, answers faults with an empty 400, and Daphne writes without ask
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +28,11 @@ from npuproxy.gate import Answer
 WRITE_BUFFER_BYTES = 32 * 1024
 """Above this the application waits. Twisted's 64 KiB, times two while it copies, would be 4 MB with 32 stuck
 clients.
+"""
+
+UNSENT_BYTES = 64 * 1024
+"""In the system's buffer, for each connection. By itself it takes megabytes, and says that there is room again
+only when a third of them are free: a slow reader would look like one that has stopped.
 """
 
 IDLE_S = 120.0
@@ -157,6 +163,8 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
     def connectionMade(self) -> None:
         super().connectionMade()
         self.transport.bufferSize = WRITE_BUFFER_BYTES
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            self.transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self.factory.channels.add(self)
 
     def connectionLost(self, reason: Any) -> None:
