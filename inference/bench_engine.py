@@ -14,12 +14,12 @@ import psutil
 
 from inference.bench_models import Subject
 from inference.bench_sides import BenchError, Call, Trace
+from inference.config import EngineConfig
 from inference.engine import Engine
 from inference.errors import InferenceError
 from inference.types import (
     FOREVER,
     ChatRequest,
-    EngineConfig,
     Finish,
     LoadRequest,
     Message,

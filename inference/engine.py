@@ -19,6 +19,7 @@ from typing import Any
 from inference import preparation, routing, snapshot
 from inference.backend import Backend, ChatJob, EmbedJob
 from inference.backends.local import LocalBackend
+from inference.config import EngineConfig
 from inference.constraints import ConstraintChecks
 from inference.errors import (
     BadRequest,
@@ -39,7 +40,6 @@ from inference.types import (
     ChatRequest,
     Embeddings,
     EmbedRequest,
-    EngineConfig,
     Event,
     LoadedModel,
     LoadRequest,

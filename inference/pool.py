@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from inference import integrity, memory
 from inference.breaker import Breaker
+from inference.config import EngineConfig
 from inference.errors import (
     InferenceError,
     LoadFailed,
@@ -27,7 +28,7 @@ from inference.errors import (
 )
 from inference.process import WorkerProcess
 from inference.spare import SpareWorker
-from inference.types import FOREVER, EngineConfig, ModelSpec
+from inference.types import FOREVER, ModelSpec
 from inference.worker import messages as wire
 
 logger = logging.getLogger(__name__)

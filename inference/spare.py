@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 
 from inference import process
+from inference.config import EngineConfig
 from inference.errors import InferenceError, LoadFailed, WorkerDied
 from inference.process import WorkerProcess
-from inference.types import EngineConfig
 
 REFILL_DELAY_S = 1.0
 """After a worker was taken: its import would compete with the load and the first answer for the cores."""

@@ -60,8 +60,17 @@ DEFAULT_SAMPLING = Sampling(
 """Ollama's defaults (api-contract 2.3); used for what neither the request nor the model's parameters say."""
 
 
+class Adapter(Struct, frozen=True, kw_only=True):
+    """LoRA weights that are loaded with a model."""
+
+    path: Path
+    sha256: str
+    size_bytes: int = 0
+    alpha: float = 1.0
+
+
 class ModelSpec(Struct, frozen=True, kw_only=True):
-    """What inference must know of a model; made by `registry` from a row. Compared by `digest`."""
+    """What inference must know of a model; made by `registry` from a row. A worker serves all of one `load_key`."""
 
     name: str
     """Display name with tag, e.g. 'demo:latest'."""
@@ -76,6 +85,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     parameter_count: int = 0
     quantization: str = ""
     context_length: int = 4096
+    full_context_length: int = 0
+    """What the files hold, where `context_length` was lowered (PARAMETER num_ctx); 0: the same."""
     embedding_length: int = 0
     kv_bytes_per_token: int = 0
     """Bytes of KV cache one token takes in the precision it is loaded with; 0 for embedding models."""
@@ -89,6 +100,20 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     """Jinja chat template; '' for the one in the model's folder."""
     system: str = ""
     parameters: Sampling = Sampling()
+    adapters: tuple[Adapter, ...] = ()
+    pinned: bool = False
+    """Never unloaded to make room, nor by the clock."""
+
+    @property
+    def load_key(self) -> str:
+        """What a worker is loaded by: the files, and what changes how they are loaded.
+
+        Names that differ in system, template or parameters alone share a worker.
+        """
+        if not (self.exact or self.adapters):
+            return self.digest
+        parts = [f"{adapter.sha256}*{adapter.alpha:g}" for adapter in self.adapters]
+        return "+".join([self.digest, *(("exact",) if self.exact else ()), *parts])
 
 
 class ToolCall(Struct, frozen=True, tag="tool_call"):
@@ -272,6 +297,7 @@ class LoadedModel(Struct, frozen=True, kw_only=True):
     """One worker that holds a model."""
 
     name: str
+    """The one that asked last; `names` has all that share the worker."""
     digest: str
     device: str
     executed: str
@@ -284,6 +310,8 @@ class LoadedModel(Struct, frozen=True, kw_only=True):
     pid: int
     running: int
     load_s: float
+    names: tuple[str, ...] = ()
+    pinned: bool = False
 
 
 class RequestRecord(Struct, frozen=True, kw_only=True):
@@ -314,29 +342,3 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     memory_used_bytes: int
     requests: tuple[RequestRecord, ...] = ()
     """The most recent first."""
-
-
-class EngineConfig(Struct, frozen=True, kw_only=True):
-    """What settings.py tells the engine; see configuration.md for each."""
-
-    device: str = "NPU"
-    fallback_device: str = ""
-    npu_emulation: bool = False
-    max_prompt_len: int = 4096
-    token_limit: int = 1800
-    inference_timeout_s: float = 180.0
-    queue_timeout_s: float = 0.0
-    max_queue: int = 512
-    keep_alive_s: float = 300.0
-    context_length: int = 0
-    """0: the model's own."""
-    overflow: Literal["error", "truncate"] = "error"
-    memory_budget_bytes: int = 0
-    """0: 60 % of RAM."""
-    embedding_device: str = "auto"
-    cache_dir: Path | None = None
-    log_dir: Path | None = None
-    npu_models: int = 1
-    busy_wait_s: float = 2.0
-    loopback_channel: bool = False
-    """Reach workers over a loopback port even where a socketpair exists."""

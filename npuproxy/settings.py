@@ -11,8 +11,8 @@ from pathlib import Path
 import platformdirs
 import psutil
 
-from inference.types import EngineConfig
-from npuproxy import data_folder, env, logs
+from inference.config import EngineConfig
+from npuproxy import broker, data_folder, database, env, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = re.findall(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[0]
@@ -84,18 +84,29 @@ DATA_DIR = env.env_path(
 ) or platformdirs.user_data_path("npuproxy", appauthor=False)
 
 
-def _database(url: str) -> str:
-    if not url.startswith("sqlite:///"):
-        raise ValueError("sqlite:///<path>; other databases are not supported yet")
-    return str(Path(url.removeprefix("sqlite:///")).expanduser().absolute())
-
-
 _DATABASE = env.env_value(
     "DATABASE_URL",
-    _database,
-    str(DATA_DIR / "npuproxy.sqlite3"),
+    database.check,
+    f"sqlite:///{DATA_DIR / 'npuproxy.sqlite3'}",
     "SQLite in the data folder",
-    "`sqlite:///<absolute path>`",
+    "`sqlite:///<absolute path>` or `postgres://user:password@host/name` (install the extra `postgres`)",
+)
+
+# --- Jobs ---------------------------------------------------------------------------------------------------
+
+env.group("Jobs")
+CELERY_BROKER_URL = env.env_value(
+    "CELERY_BROKER_URL",
+    broker.check,
+    broker.EMBEDDED,
+    "files in the data folder",
+    "where messages about jobs wait: `redis://host/0` (install the extra `redis`) or `amqp://host`",
+)
+JOBS_IDLE_S = env.env_seconds(
+    "NPU_PROXY_JOBS_IDLE",
+    600,
+    "seconds without a job after which the process that runs them ends",
+    shown="10m",
 )
 
 # --- Devices ------------------------------------------------------------------------------------------------
@@ -274,18 +285,7 @@ TEMPLATES = [
         },
     }
 ]
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": _DATABASE,
-        # IMMEDIATE: a deferred transaction that reads, then writes, fails at once when another one wrote.
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 5,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        },
-    }
-}
+DATABASES = {"default": database.of(_DATABASE)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},

@@ -9,10 +9,10 @@ from typing import Any
 from msgspec import structs
 
 import inference.builtin
+from inference.config import EngineConfig
 from inference.engine import Engine
 from inference.types import (
     ChatRequest,
-    EngineConfig,
     Event,
     Finish,
     Kind,

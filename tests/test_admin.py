@@ -16,7 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from inference import engine
-from inference.types import EngineConfig
+from inference.config import EngineConfig
 from registry import builtin
 from registry.models import Model
 

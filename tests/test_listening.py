@@ -12,8 +12,8 @@ from contextlib import closing
 
 import pytest
 
+from inference.config import EngineConfig
 from inference.engine import Engine
-from inference.types import EngineConfig
 from npuproxy import lifecycle, listening
 from npuproxy.listening import ListenError
 

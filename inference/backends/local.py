@@ -10,6 +10,7 @@ from msgspec import structs
 
 from inference.admission import DeviceQueue, Slot
 from inference.backend import ChatJob, EmbedJob
+from inference.config import EngineConfig
 from inference.errors import ContextLengthExceeded
 from inference.output_parser import OutputParser
 from inference.pool import Lease, Pool
@@ -20,7 +21,6 @@ from inference.tokenizer import TextCodec
 from inference.types import (
     DeviceState,
     Embeddings,
-    EngineConfig,
     Event,
     Finish,
     FinishReason,

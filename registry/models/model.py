@@ -11,7 +11,7 @@ from django.db.models.functions import Length, Lower
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
-from inference.types import Kind, ModelSpec, Pooling
+from inference.types import Adapter, Kind, ModelSpec, Pooling
 from registry import names
 from registry.models.change import Stamped
 from registry.parameters import context_limit, sampling
@@ -138,6 +138,7 @@ class Model(Stamped):
             parameter_count=self.parameter_count,
             quantization=self.quantization,
             context_length=min(self.context_length, context_limit(self.parameters) or self.context_length),
+            full_context_length=self.context_length,
             embedding_length=self.embedding_length,
             kv_bytes_per_token=self.kv_bytes_per_token,
             capabilities=frozenset(self.capabilities),
@@ -147,6 +148,16 @@ class Model(Stamped):
             template=self.template,
             system=self.system,
             parameters=sampling(self.parameters),
+            adapters=tuple(
+                Adapter(
+                    path=Path(adapter["path"]),
+                    sha256=adapter["sha256"],
+                    size_bytes=adapter.get("size", 0),
+                    alpha=adapter.get("alpha", 1.0),
+                )
+                for adapter in self.adapters
+            ),
+            pinned=self.pinned,
         )
 
     @property

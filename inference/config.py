@@ -1,0 +1,34 @@
+"""What settings.py tells the engine; docs/configuration.md has the variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+
+class EngineConfig(Struct, frozen=True, kw_only=True):
+    """Every value has the default of its variable."""
+
+    device: str = "NPU"
+    fallback_device: str = ""
+    npu_emulation: bool = False
+    max_prompt_len: int = 4096
+    token_limit: int = 1800
+    inference_timeout_s: float = 180.0
+    queue_timeout_s: float = 0.0
+    max_queue: int = 512
+    keep_alive_s: float = 300.0
+    context_length: int = 0
+    """0: the model's own."""
+    overflow: Literal["error", "truncate"] = "error"
+    memory_budget_bytes: int = 0
+    """0: 60 % of RAM."""
+    embedding_device: str = "auto"
+    cache_dir: Path | None = None
+    log_dir: Path | None = None
+    npu_models: int = 1
+    busy_wait_s: float = 2.0
+    loopback_channel: bool = False
+    """Reach workers over a loopback port even where a socketpair exists."""
