@@ -282,7 +282,9 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
             return
         self.refused = True
         lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}".encode()]
-        lines += [name + b": " + value for name, value in [*answer.headers, (b"connection", b"close")]]
+        _, extra = self.factory.server.identity(_headers(self.requests[-1]) if self.requests else [])
+        fields = [*answer.headers, *extra, (b"connection", b"close")]
+        lines += [name + b": " + value for name, value in fields]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + answer.body)
         self.setTimeout(LINGER_S)
         self.transport.loseWriteConnection()
@@ -322,13 +324,9 @@ class Factory(HTTPFactory):  # type: ignore[misc]
     def judge(self, channel: Channel) -> object:
         """The gate's verdict from the head alone."""
         request = channel.requests[-1]
-        headers = [
-            (name.lower(), value)
-            for name, values in request.requestHeaders.getAllRawHeaders()
-            for value in values
-        ]
         path = unquote(channel._path.split(b"?", 1)[0].decode("latin-1"))
-        return self.server.judge(channel._command.decode("latin-1"), path, headers, [request.client.host])
+        method = channel._command.decode("latin-1")
+        return self.server.judge(method, path, _headers(request), [request.client.host])
 
     def startFactory(self) -> None:
         """No access log of Twisted's, so no date to keep for it either."""
@@ -338,3 +336,8 @@ class Factory(HTTPFactory):  # type: ignore[misc]
 
     def log(self, request: Any) -> None:
         pass
+
+
+def _headers(request: Request) -> list[tuple[bytes, bytes]]:
+    fields = request.requestHeaders.getAllRawHeaders()
+    return [(name.lower(), value) for name, values in fields for value in values]

@@ -89,17 +89,13 @@ class Gate:
         self._django = django
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        request_id = _request_id(scope["headers"])
+        request_id, extra = self.identity(scope["headers"])
         logs.request_id.set(request_id)
         method = scope.get("method", "GET")
         verdict = self.judge(method, scope["path"], scope["headers"], scope["client"])
         if scope["type"] == "websocket":  # judged like HTTP; no operation takes one yet
             await send({"type": "websocket.close", "code": 4403 if isinstance(verdict, Answer) else 4404})
             return
-        extra = [
-            (b"x-request-id", request_id.encode()),
-            (b"x-npu-proxy-version", self._rules.version.encode()),
-        ]
         if isinstance(verdict, Answer):
             self._log_refusal(method, scope, verdict.status)
             await _send(send, Answer(verdict.status, verdict.headers + extra, verdict.body))
@@ -107,6 +103,12 @@ class Gate:
         scope["npuproxy.resolved"] = verdict.resolved
         scope["npuproxy.request_id"] = request_id
         await self._pass_on(scope, receive, send, verdict, extra + verdict.headers)
+
+    def identity(self, headers: Iterable[Header]) -> tuple[str, list[Header]]:
+        """The id of a request, its own or a new one, and the headers that every answer to it carries."""
+        request_id = _request_id(headers)
+        version = self._rules.version.encode()
+        return request_id, [(b"x-request-id", request_id.encode()), (b"x-npu-proxy-version", version)]
 
     def _log_refusal(self, method: str, scope: Message, status: int) -> None:
         """An operator must see why a client is refused; what is merely not there is no news."""

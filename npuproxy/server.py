@@ -69,6 +69,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
     ) -> None:
         super().__init__(gate, endpoints=["adopted"], signal_handlers=False, server_name="")
         self.judge = gate.judge
+        self.identity = gate.identity
         self.request_buffer_size = REQUEST_BUFFER_BYTES
         self._limits = limits
         self._lifecycle = lifecycle

@@ -133,6 +133,7 @@ def test_a_body_announced_too_large_is_refused_before_it_is_sent(wire: Wire, pat
         connection.sendall(post(path, f"Content-Length: {BODY_BYTES + 1}", "Expect: 100-continue"))
         answer = read_all(connection)
     assert status_of(answer) == 413
+    assert b"x-request-id: req_" in answer
     error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
     assert "NPU_PROXY_MAX_BODY" in (error if path.startswith("/api") else error["message"])
 

@@ -9,20 +9,13 @@ from msgspec import Raw, Struct
 
 from compat_api.decoding import BodyDecoder
 from compat_api.refusals import refuse, refuse_logprobs, require_model
-from compat_api.sampling import bounded
 from compat_api.tools import WireTool, read_tools, role_name, with_tool_names
 from inference.errors import BadRequest, ModelNotFound
+from inference.sampling import bounded
 from inference.types import ChatRequest, Constraint, EmbedRequest, Message, Sampling, ToolCall
 
 EMPTY_BODY = "EOF"
 _EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "max", "xhigh", "ultra"})
-_GO_KINDS = {
-    type(None): "<nil>",
-    bool: "bool",
-    int: "float64",
-    float: "float64",
-    dict: "map[string]interface {}",
-}
 _IGNORED = ("logit_bias", "parallel_tool_calls")
 
 
