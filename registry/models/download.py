@@ -38,6 +38,10 @@ class Download(models.Model):
     endpoint = models.CharField(
         max_length=500, blank=True, help_text="address of the hub; empty: HF_ENDPOINT"
     )
+    device = models.CharField(
+        max_length=16, blank=True, help_text="device it is meant for; decides about build and precision"
+    )
+    variant = models.CharField(max_length=80, blank=True, help_text="quantisation of the GGUF file asked for")
     secret = models.TextField(blank=True, help_text="the request's token, sealed; gone when the pull ends")
 
     state = models.CharField(max_length=16, choices=States, default=States.QUEUED)
