@@ -18,11 +18,16 @@ from msgspec import Struct
 FILE: Final = Path(__file__).with_name("catalog.toml")
 
 Kind = Literal["chat", "embedding", "rerank", "vision"]
-Precision = Literal["int4", "int4-cw", "int4-gq", "nf4", "int8", "fp16"]
-"""Of the weights. int4 may be asymmetric; int4-cw is symmetric with one scale a channel, int4-gq symmetric
-with one a group: these two are what an NPU takes."""
+Precision = Literal["int4", "int4-cw", "int4-gq", "int4-npu", "nf4", "int8", "fp16", "original"]
+"""Of the weights; catalog.toml says what each means. `original` is converted here after the download."""
 
-NPU_PRECISIONS: Final = ("int4-cw", "int4-gq")
+NPU_PRECISIONS: Final = ("int4-cw", "int4-gq", "int4-npu")
+"""Symmetric: what an NPU compiles."""
+CONVERTED_SHARE: Final = {"chat": ("int4", 0.31), "vision": ("int4", 0.31)}
+"""Kind -> precision after the conversion of original weights, and its size as a share of theirs (bfloat16).
+"""
+CONVERTED_DEFAULT: Final = ("int8", 0.51)
+"""The same for the other kinds."""
 LICENCES: Final = {
     "apache-2.0": "Apache 2.0",
     "mit": "MIT",
@@ -45,6 +50,8 @@ class Build(Struct, frozen=True, forbid_unknown_fields=True):
     precision: Precision
     gb: float
     """Approximate size of the download in 10^9 bytes."""
+    gated: bool = False
+    """The hub wants the token of somebody who has accepted the licence."""
 
     @property
     def size_bytes(self) -> int:
@@ -63,6 +70,10 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
     """Tokens."""
     licence: str
     note: str = ""
+    pooling: Literal["", "mean", "cls", "last_token"] = ""
+    """Of an embedding model; most conversions lack the file that would say it."""
+    dimensions: int = 0
+    """Length of an embedding model's vectors."""
     builds: tuple[Build, ...] = ()
     """In order of preference, for devices other than an NPU; empty only for a model that ships with us."""
     builtin: bool = False
@@ -79,6 +90,15 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
             return for_npu[0]
         others = [build for build in self.builds if build.precision not in (*NPU_PRECISIONS, "nf4")]
         return next(iter(others or self.builds), None)
+
+    def in_memory(self, build: Build, device: str) -> tuple[int, str]:
+        """Bytes of the build's weights and their precision as they will be installed for `device`."""
+        if build.precision != "original":
+            return build.size_bytes, build.precision
+        precision, share = CONVERTED_SHARE.get(self.kind, CONVERTED_DEFAULT)
+        if precision == "int4" and device.upper().startswith("NPU"):
+            precision = "int4-npu"
+        return round(build.size_bytes * share), precision
 
 
 @cache
@@ -113,7 +133,11 @@ def similar(name: str, most: int = 3) -> list[str]:
 def explicit_names(entry: Entry) -> dict[str, Build]:
     """`qwen3:8b-int8`: the names that choose a build outright, whatever the device."""
     joint = "-" if ":" in entry.name else ":"
-    return {f"{entry.name}{joint}{build.precision}": build for build in entry.builds}
+    return {
+        f"{entry.name}{joint}{build.precision}": build
+        for build in entry.builds
+        if build.precision != "original" or len(entry.builds) > 1
+    }
 
 
 @cache
