@@ -114,9 +114,9 @@ class TagsView(WireView):
 
 class ShowView(WireView):
     def post(self, request: Request) -> Response:
-        name = ollama.parse_show(request.body)
-        self.log.model = name
-        return Response(ollama.show(store.info(name), name, request.headers.get("User-Agent", "")))
+        asked = ollama.parse_show(request.body)
+        self.log.model = asked.name
+        return Response(ollama.show(store.info(asked.name), asked, request.headers.get("User-Agent", "")))
 
 
 class PsView(WireView):

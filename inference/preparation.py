@@ -12,6 +12,7 @@ from msgspec import structs
 
 from inference.backend import ChatJob, EmbedJob
 from inference.errors import BadRequest, CapabilityMissing, ContextLengthExceeded
+from inference.sampling import bounded
 from inference.texts import Text
 from inference.tokenizer import INLINE_CHARS, TextCodec
 from inference.types import (
@@ -55,10 +56,17 @@ def check_messages(request: ChatRequest, text: Text) -> None:
 
 
 def messages_of(spec: ModelSpec, request: ChatRequest) -> tuple[Message, ...]:
-    """The model's own system text comes first unless the request brings one."""
-    if spec.system and (not request.messages or request.messages[0].role != "system"):
-        return (Message(role="system", content=spec.system), *request.messages)
-    return request.messages
+    """One system text, then the model's own turns, then the request's. The request's system text counts before the
+    model's SYSTEM, and that before a stored turn of that role: templates take one, and as the first alone."""
+    asked, stored = request.messages, spec.messages
+    first: tuple[Message, ...] = ()
+    if asked and asked[0].role == "system":
+        first, asked = asked[:1], asked[1:]
+    elif spec.system:
+        first = (Message(role="system", content=spec.system),)
+    if first and stored and stored[0].role == "system":
+        stored = stored[1:]
+    return (*first, *stored, *asked) if first or stored else asked
 
 
 async def chat_job(
@@ -86,7 +94,7 @@ async def chat_job(
         request = structs.replace(request, messages=shorter)
     return ChatJob(
         spec=spec, request=request, prompt_ids=ids,
-        sampling=request.sampling.over(spec.parameters).over(DEFAULT_SAMPLING), think=think,
+        sampling=bounded(request.sampling.over(spec.parameters)).over(DEFAULT_SAMPLING), think=think,
         starts_in_thinking=prompt.opens_thinking, grammar=None, began=began,
         truncated_messages=len(messages) - len(request.messages),
     )  # fmt: skip

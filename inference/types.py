@@ -99,6 +99,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     template: str = ""
     """Jinja chat template; '' for the one in the model's folder."""
     system: str = ""
+    messages: tuple[Message, ...] = ()
+    """The model's own turns, before those of every request."""
     parameters: Sampling = Sampling()
     adapters: tuple[Adapter, ...] = ()
     pinned: bool = False

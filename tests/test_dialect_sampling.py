@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compat_api.sampling import bounded
+from inference.sampling import bounded
 from inference.errors import BadRequest
 from inference.types import Sampling
 

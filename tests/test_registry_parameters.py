@@ -55,13 +55,6 @@ def test_show_pads_names_to_thirty_and_repeats_a_name_for_each_value(
     assert all(len(line.split(maxsplit=1)) == 2 for line in expected.splitlines())
 
 
-def test_a_modelfile_has_a_line_for_each_value() -> None:
-    stored = {"temperature": 0.5, "stop": ["a", "b"]}
-    assert (
-        parameters.as_modelfile(stored) == 'PARAMETER stop "a"\nPARAMETER stop "b"\nPARAMETER temperature 0.5'
-    )
-
-
 @pytest.mark.parametrize(("stored", "limit"), [({}, 0), ({"num_ctx": 2048}, 2048), ({"num_ctx": None}, 0)])
 def test_num_ctx_is_the_context_limit(stored: dict[str, Any], limit: int) -> None:
     assert parameters.context_limit(stored) == limit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -19,6 +19,8 @@ VERSION = "0.20.0"
 """The Ollama whose API this is: clients refuse old ones (VS Code below 0.6.4, Codex below 0.13.4)."""
 
 _COPILOT = "GitHubCopilotChat/"
+_LONGEST_ARRAY = 5
+"""Of model_info; longer ones are empty unless `verbose` is asked for."""
 _FOREVER = timedelta(days=106_751)
 """Go's longest duration, 292 years: what Ollama adds for a model that stays."""
 
@@ -26,15 +28,26 @@ _FOREVER = timedelta(days=106_751)
 class ShowBody(Struct):
     model: str | None = None
     name: str | None = None
+    verbose: bool | None = None
+    system: str | None = None
+    template: str | None = None
+    options: dict[str, Any] | None = None
+
+
+class Shown(NamedTuple):
+    """What /api/show is asked."""
+
+    name: str
+    verbose: bool
 
 
 _decode_show = BodyDecoder(ShowBody, "ShowRequest", EMPTY_BODY)
 
 
-def parse_show(body: bytes) -> str:
+def parse_show(body: bytes) -> Shown:
     """The model's name as the client wrote it; old clients call the field `name`."""
     wire = _decode_show(body)
-    return require_model(wire.model or wire.name)
+    return Shown(require_model(wire.model or wire.name), wire.verbose is True)
 
 
 def tags(models: Iterable[ModelInfo]) -> dict[str, Any]:
@@ -47,7 +60,7 @@ def _tag(model: ModelInfo) -> dict[str, Any]:
         "model": model.spec.name,
         "modified_at": rfc3339(model.modified_at),
         "size": model.spec.size_bytes,
-        "digest": model.spec.digest,
+        "digest": model.digest,
         "details": _details(model) | _lengths(model),
         "capabilities": list(model.capabilities),
     }
@@ -72,13 +85,17 @@ def _lengths(model: ModelInfo) -> dict[str, int]:
     return {name: length for name, length in lengths.items() if length}
 
 
-def show(model: ModelInfo, requested: str, user_agent: str) -> dict[str, Any]:
+def show(model: ModelInfo, asked: Shown, user_agent: str) -> dict[str, Any]:
     """VS Code's Copilot shows general.basename in its list, and finds the model again by it."""
-    model_info = dict(model.model_info)
+    model_info = {name: value if asked.verbose else _short(value) for name, value in model.model_info.items()}
     if user_agent.startswith(_COPILOT):
-        model_info["general.basename"] = requested
-    optional = {"license": model.licence, "system": model.system}
-    return {name: text for name, text in optional.items() if text} | {
+        model_info["general.basename"] = asked.name
+    optional: dict[str, Any] = {
+        "license": model.licence,
+        "system": model.system,
+        "messages": [said._asdict() for said in model.messages],
+    }
+    return {name: value for name, value in optional.items() if value} | {
         "modelfile": model.modelfile,
         "parameters": model.parameters_text,
         "template": model.template,
@@ -89,11 +106,16 @@ def show(model: ModelInfo, requested: str, user_agent: str) -> dict[str, Any]:
     }
 
 
+def _short(value: Any) -> Any:
+    """A vocabulary is no news to most who ask."""
+    return [] if isinstance(value, list) and len(value) > _LONGEST_ARRAY else value
+
+
 def ps(snapshot: Snapshot, models: Iterable[ModelInfo]) -> dict[str, Any]:
     """What is loaded, what stays longest first; a model on two devices has two entries."""
-    known = {model.spec.digest: model for model in models}
+    known = {model.name: model for model in models}
     loaded = sorted(snapshot.models, key=lambda entry: _expires(entry, snapshot.time), reverse=True)
-    return {"models": [_loaded(entry, known.get(entry.digest), snapshot.time) for entry in loaded]}
+    return {"models": [_loaded(entry, known.get(entry.name), snapshot.time) for entry in loaded]}
 
 
 def _loaded(entry: LoadedModel, model: ModelInfo | None, now: float) -> dict[str, Any]:
@@ -101,7 +123,7 @@ def _loaded(entry: LoadedModel, model: ModelInfo | None, now: float) -> dict[str
         "name": entry.name,
         "model": entry.name,
         "size": entry.size_bytes,
-        "digest": entry.digest,
+        "digest": model.digest if model else entry.digest,
         "details": _details(model) if model else {},
         "expires_at": rfc3339(_expires(entry, now)),
         "size_vram": 0 if entry.device.startswith("CPU") else entry.size_bytes,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Final, cast
 
@@ -11,7 +13,7 @@ from django.db.models.functions import Length, Lower
 from django.db.models.lookups import Exact
 from django.utils import timezone
 
-from inference.types import Adapter, Kind, ModelSpec, Pooling
+from inference.types import Adapter, Kind, Message, ModelSpec, Pooling
 from registry import names
 from registry.models.change import Stamped
 from registry.parameters import context_limit, sampling
@@ -147,6 +149,7 @@ class Model(Stamped):
             normalize=self.normalize,
             template=self.template,
             system=self.system,
+            messages=tuple(Message(**message) for message in self.messages),
             parameters=sampling(self.parameters),
             adapters=tuple(
                 Adapter(
@@ -159,6 +162,23 @@ class Model(Stamped):
             ),
             pinned=self.pinned,
         )
+
+    @property
+    def content_digest(self) -> str:
+        """What clients are shown: a copy has its model's, and what changes an answer changes it. The files' own
+        where the row adds nothing to them."""
+        said = {
+            "template": self.template,
+            "system": self.system,
+            "parameters": self.parameters,
+            "messages": self.messages,
+            "adapters": [[entry["sha256"], entry["alpha"]] for entry in self.adapters],
+        }
+        said = {name: value for name, value in said.items() if value}
+        if not said:
+            return self.digest
+        written = json.dumps(said, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(f"{self.digest}\n{written}".encode()).hexdigest()
 
     @property
     def kv_bytes_per_token(self) -> int:

@@ -130,7 +130,7 @@ def _summary(model: ModelInfo) -> dict[str, Any]:
         "context_length": model.spec.context_length,
         "size_bytes": model.spec.size_bytes,
         "capabilities": list(model.capabilities),
-        "digest": model.spec.digest,
+        "digest": model.digest,
         "modified_at": model.modified_at.isoformat(),
         "builtin": model.builtin,
     }
