@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 EMBEDDED: Final = "filesystem://"
 POLL_S: Final = 0.05
+FOLDER: Final = "broker"
+"""In the data folder."""
 _SCHEMES: Final = ("filesystem", "redis", "rediss", "amqp", "amqps")
 _FOLDERS: Final = {"data_folder_in": "queue", "data_folder_out": "queue"} | {
     f"{name}_folder": name for name in ("processed", "control")
