@@ -45,6 +45,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("tags", "ollama", "infer", _READ, "/api/tags"),
     Operation("show", "ollama", "infer", _POST, "/api/show"),
     Operation("ps", "ollama", "infer", _GET, "/api/ps"),
+    Operation("models.known", "ollama", "infer", _READ, "/api/models/known"),
     Operation("chat", "ollama", "infer", _POST, "/api/chat", streaming=True),
     Operation("generate", "ollama", "infer", _POST, "/api/generate", streaming=True),
     Operation("embed", "ollama", "infer", _POST, "/api/embed", streaming=True),

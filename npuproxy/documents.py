@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from npuproxy import env
 from npuproxy.flags import FLAGS
+from registry import catalog
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("npuproxy", "compat_api", "registry", "inference")
@@ -58,6 +59,29 @@ def modules() -> str:
     return "\n\n".join(parts)
 
 
+def catalogue() -> str:
+    """Every short name with its repositories; what they need of a machine is for `models known` to say."""
+    rows = (
+        (
+            ", ".join(f"`{name}`" for name in entry.names),
+            entry.kind,
+            entry.parameters,
+            str(entry.context),
+            catalog.LICENCES[entry.licence],
+            "<br>".join(_build(build) for build in entry.builds) or "–",
+            entry.note,
+        )
+        for entry in catalog.entries()
+    )
+    return _table(("names", "kind", "parameters", "context", "licence", "repositories", "note"), rows)
+
+
+def _build(build: catalog.Build) -> str:
+    gated = ", gated" if build.gated else ""
+    link = f"[{build.repo}](https://huggingface.co/{build.repo})"
+    return f"{build.precision}: {link}, {build.gb:g} GB{gated}"
+
+
 def _first_paragraph(path: Path) -> str:
     docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
     return " ".join(docstring.partition("\n\n")[0].split()).replace("<", "&lt;")
@@ -68,6 +92,7 @@ TABLES = (
     Table("docs/configuration.md", "flags", flags),
     Table("docs/configuration.md", "aliases", aliases),
     Table("docs/architecture.md", "modules", modules),
+    Table("docs/models.md", "catalogue", catalogue),
 )
 
 

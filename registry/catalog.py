@@ -132,12 +132,13 @@ def similar(name: str, most: int = 3) -> list[str]:
 
 def explicit_names(entry: Entry) -> dict[str, Build]:
     """`qwen3:8b-int8`: the names that choose a build outright, whatever the device."""
+    return dict(all_builds(entry))
+
+
+def all_builds(entry: Entry) -> list[tuple[str, Build]]:
+    """Each build with the name that chooses it outright."""
     joint = "-" if ":" in entry.name else ":"
-    return {
-        f"{entry.name}{joint}{build.precision}": build
-        for build in entry.builds
-        if build.precision != "original" or len(entry.builds) > 1
-    }
+    return [(f"{entry.name}{joint}{build.precision}", build) for build in entry.builds]
 
 
 @cache

@@ -1,4 +1,4 @@
-"""`manage.py models list | show NAME | verify [NAME…]`: what is installed, and whether its files are well.
+"""`manage.py models list | show NAME | verify [NAME…] | known`: what is installed and well, what could be.
 
 Needs no running server. Everything prints JSON with `--json`; `verify` exits with 1 when a file is damaged.
 """
@@ -16,6 +16,7 @@ from django.template.defaultfilters import filesizeformat
 from inference.errors import InferenceError
 from registry import store
 from registry.builtin import sync_builtin_models
+from registry.management import known_models
 from registry.progress import ByteBar
 from registry.store import ModelInfo
 from registry.verification import FileCheck, check_files
@@ -26,13 +27,21 @@ class Command(BaseCommand):
     requires_system_checks = ()  # they would import the server
 
     def add_arguments(self, parser: CommandParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", metavar="list | show | verify", required=True)
+        verbs = parser.add_subparsers(dest="verb", metavar="list | show | verify | known", required=True)
         listing = verbs.add_parser("list", help="every model, the newest first")
         show = verbs.add_parser("show", help="everything known of one model")
         show.add_argument("name")
         verify = verbs.add_parser("verify", help="read every file and compare its sha256")
         verify.add_argument("names", nargs="*", metavar="name", help="all models if none is named")
-        for verb, work in ((listing, self.list_models), (show, self.show), (verify, self.verify)):
+        known = verbs.add_parser(
+            "known", help="what can be pulled by a short name, and how it suits this machine"
+        )
+        for verb, work in (
+            (listing, self.list_models),
+            (show, self.show),
+            (verify, self.verify),
+            (known, self.known),
+        ):
             verb.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
             verb.set_defaults(work=work)
 
@@ -100,6 +109,12 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{len(damaged)} of {len(checks)} files are damaged; install their models again"
             )
+
+    def known(self, *, as_json: bool, **_: Any) -> None:
+        if as_json:
+            self._print_json(known_models.facts())
+        else:
+            self._print_table(known_models.HEAD, known_models.rows())
 
     def _checked(self, models: Sequence[ModelInfo]) -> list[FileCheck]:
         """Check all files, with one bar for all bytes where standard error is a terminal."""
