@@ -29,6 +29,9 @@ from jinja2.utils import Namespace
 BUDGET = 16_000_000
 """Of one render, on top of 32 times its input: templates copy messages about, they do not multiply them."""
 
+RENDER_SECONDS = 2.0
+"""Looked at with each charge: each turn of a loop, each value printed or made."""
+
 BRIEF_BUDGET = 20_000
 BRIEF_SECONDS = 0.002
 """Of a render on the event loop; a template of ordinary size takes a tenth of it."""
@@ -51,6 +54,10 @@ class TemplateTooLarge(TemplateError):
     """The render would make more than its budget."""
 
 
+class TemplateTooSlow(TemplateError):
+    """The render takes longer than RENDER_SECONDS."""
+
+
 class TakesLong(Exception):
     """A brief render would make more than BRIEF_BUDGET, or take longer than BRIEF_SECONDS."""
 
@@ -68,14 +75,19 @@ def set_budget(input_chars: int, brief: bool = False) -> None:
     """The start of a render, or of a compilation, on this thread. A brief render ends by TakesLong."""
     _budget.left = (BRIEF_BUDGET if brief else BUDGET) + 32 * input_chars
     _budget.brief = brief
-    _budget.until = time.perf_counter() + BRIEF_SECONDS if brief else math.inf
+    _budget.until = time.perf_counter() + (BRIEF_SECONDS if brief else RENDER_SECONDS)
 
 
 def charge(size: int) -> None:
     budget = _budget
     budget.left -= size
-    if budget.left < 0 or time.perf_counter() > budget.until:
-        raise TakesLong if budget.brief else TemplateTooLarge("it makes more text than any prompt needs")
+    slow = time.perf_counter() > budget.until
+    if budget.brief and (slow or budget.left < 0):
+        raise TakesLong
+    if slow:
+        raise TemplateTooSlow(f"it did not end within {RENDER_SECONDS:g} s")
+    if budget.left < 0:
+        raise TemplateTooLarge("it makes more text than any prompt needs")
 
 
 def _charge_deep(value: Any) -> None:

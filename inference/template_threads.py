@@ -18,14 +18,15 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-RENDER_SECONDS = 2.0
+GIVE_UP_SECONDS = 3.0
+"""A render ends itself before (template_sandbox); what has not is inside one long operation."""
 
 THREADS = 4
 """Renders at once. Each that runs on delays the event loop by up to 5 ms, the interpreter's switch interval."""
 
 
 class RenderTimeout(Exception):
-    """The work did not end in RENDER_SECONDS."""
+    """The work did not end in time."""
 
 
 class _Abandoned(BaseException):
@@ -46,7 +47,7 @@ class _Job(Generic[T]):
 class TemplateThreads:
     """At most THREADS threads, started when needed; those given up on are not counted."""
 
-    def __init__(self, seconds: float = RENDER_SECONDS) -> None:
+    def __init__(self, seconds: float = GIVE_UP_SECONDS) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._jobs: SimpleQueue[_Job[object]] = SimpleQueue()
