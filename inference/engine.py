@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -35,6 +35,7 @@ from inference.errors import (
     WorkerDied,
 )
 from inference.pool import Pool
+from inference.reports import LoadReport
 from inference.texts import Texts
 from inference.types import (
     ChatRequest,
@@ -46,7 +47,6 @@ from inference.types import (
     ModelSpec,
     Placement,
     RequestRecord,
-    Route,
     Snapshot,
 )
 
@@ -67,12 +67,19 @@ _TRY_NEXT: dict[type[InferenceError], str] = {
 class Engine:
     """Event loop only, but `snapshot` and `record`, which any thread may call."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        on_load: Callable[[LoadReport], None] = lambda report: None,
+        on_record: Callable[[RequestRecord], None] = lambda record: None,
+    ) -> None:
+        """`on_load` and `on_record` are told on the event loop and must not block."""
         self.config = config
+        self._on_record = on_record
         self.loop: asyncio.AbstractEventLoop | None = None
         self._began = time.time()
         self._emulated: set[str] = set()
-        self._pool = Pool(config, lambda device: device in self._emulated)
+        self._pool = Pool(config, lambda device: device in self._emulated, on_load)
         self._texts = Texts()
         self._constraints = ConstraintChecks(self._pool.spare)
         self._backends: dict[str, Backend] = {}
@@ -160,8 +167,13 @@ class Engine:
             self._leave()
 
     async def unload(self, spec: ModelSpec) -> bool:
-        """After the running requests of the model; False when it was not loaded."""
-        return await self._pool.unload(spec.digest)
+        """After the running requests of its worker, pinned or not; False when it was not loaded."""
+        return await self._pool.unload(spec.load_key)
+
+    def follow(self, models: Mapping[str, ModelSpec], budgets: Mapping[str, int]) -> None:
+        """What the registry says now, by name: pins count at once. Bytes by device: count from the next load on."""
+        self._pool.room.devices = budgets
+        self._pool.follow(models)
 
     async def count_tokens(self, spec: ModelSpec, request: ChatRequest) -> int:
         """Exact: the rendered prompt in the model's own tokens."""
@@ -173,6 +185,7 @@ class Engine:
 
     def record(self, record: RequestRecord) -> None:
         self._records.appendleft(record)
+        self._on_record(record)
 
     def snapshot(self) -> Snapshot:
         return snapshot.take(self._began, tuple(self._backends.values()), self._pool, tuple(self._records))
@@ -280,7 +293,7 @@ class Engine:
         while left:
             choice, started = left.popleft(), False
             try:
-                stream = self._backends[choice.device].generate(job, _route(plan, choice, failed))
+                stream = self._backends[choice.device].generate(job, routing.route(plan, choice, failed))
                 async with aclosing(stream) as batches:
                     yield await anext(batches)  # Start
                     async for events in batches:
@@ -304,20 +317,12 @@ class Engine:
         failed = ""
         for choice in plan.choices:
             try:
-                return await self._backends[choice.device].embed(job, _route(plan, choice, failed))
+                return await self._backends[choice.device].embed(job, routing.route(plan, choice, failed))
             except tuple(_TRY_NEXT) as error:
                 if choice is plan.choices[-1]:
                     raise
                 failed = _TRY_NEXT[type(error)]
         raise BadRequest("no device can embed")
-
-
-def _route(plan: routing.Plan, choice: routing.Choice, failed: str) -> Route:
-    return Route(
-        requested=plan.requested, routed=choice.device, executed="", reason=failed or choice.reason,
-        fallback_reason=failed or choice.fallback_reason,
-        alternatives=tuple(other.device for other in plan.choices if other is not choice),
-    )  # fmt: skip
 
 
 _engine: Engine | None = None

@@ -8,6 +8,7 @@
     ├── ModelNotFound               no model of that name
     ├── ModelDamaged                a file of the model is missing or has the wrong digest; names the file
     ├── LoadFailed                  the device refused the model
+    │   └── NoRoom                  only pinned models could make room for it; carries the figures
     ├── Unavailable                 nothing wrong with the request; carries retry_after_s
     │   ├── QueueFull               the waiting line of the device is at its bound
     │   ├── QueueTimeout            waited NPU_PROXY_QUEUE_TIMEOUT for a slot
@@ -82,6 +83,10 @@ class ModelDamaged(InferenceError):
 
 class LoadFailed(InferenceError):
     """The last device of the chain refused the model; the message carries the runtime's first line."""
+
+
+class NoRoom(LoadFailed):
+    """Not the model's fault, so it is not remembered: an unpinned model makes room at once."""
 
 
 class Unavailable(InferenceError):

@@ -44,15 +44,33 @@ def context_of(spec: ModelSpec, configured: int) -> int:
     return min(spec.context_length, configured) if configured else spec.context_length
 
 
+def full_context_of(spec: ModelSpec, configured: int) -> int:
+    """What a worker is sized for: it serves names that lower the context, and names that do not."""
+    full = spec.full_context_length or spec.context_length
+    return min(full, configured) if configured else full
+
+
+def megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.0f} MB"
+
+
 def weights_cost(spec: ModelSpec) -> int:
     return PROCESS_BYTES + int(spec.size_bytes * WEIGHTS_FACTOR)
 
 
-def plan(spec: ModelSpec, device: str, *, budget: int, context: int, max_prompt_len: int) -> MemoryPlan:
+def plan(
+    spec: ModelSpec,
+    device: str,
+    *,
+    budget: int,
+    context: int,
+    max_prompt_len: int,
+    budget_name: str = "NPU_PROXY_MEMORY_BUDGET",
+) -> MemoryPlan:
     """Raises LoadFailed with the figures when the model can never fit the budget."""
     fixed = weights_cost(spec)
     if spec.kind == "embedding":
-        return _checked(spec, MemoryPlan(cost_bytes=fixed, limit_tokens=context), budget)
+        return _checked(spec, MemoryPlan(cost_bytes=fixed, limit_tokens=context), budget, budget_name)
     if device.startswith("NPU"):
         prompt = min(max_prompt_len, context - min(NPU_RESPONSE_TOKENS, context // 8))
         response = min(NPU_RESPONSE_TOKENS, context - prompt)
@@ -60,10 +78,9 @@ def plan(spec: ModelSpec, device: str, *, budget: int, context: int, max_prompt_
         sizes = MemoryPlan(
             cost_bytes=cost, limit_tokens=prompt + response, max_prompt_len=prompt, min_response_len=response
         )
-        return _checked(spec, sizes, budget)
-    return _checked(
-        spec, _batching_plan(spec, device, budget - fixed, int(budget * KV_SHARE), context, fixed), budget
-    )
+        return _checked(spec, sizes, budget, budget_name)
+    sizes = _batching_plan(spec, device, budget - fixed, int(budget * KV_SHARE), context, fixed)
+    return _checked(spec, sizes, budget, budget_name)
 
 
 def _batching_plan(
@@ -75,13 +92,15 @@ def _batching_plan(
     tokens = min(max(tokens, context + SLACK_TOKENS), max(left // per_token, 0))
     blocks = tokens // block
     limit = min(context, blocks * block - SLACK_TOKENS)
+    if limit <= 0:  # the least that would do
+        return MemoryPlan(cost_bytes=fixed + (SLACK_TOKENS + 2 * block) * per_token)
     return MemoryPlan(cost_bytes=fixed + blocks * block * per_token, kv_blocks=blocks, limit_tokens=limit)
 
 
-def _checked(spec: ModelSpec, sizes: MemoryPlan, budget: int) -> MemoryPlan:
+def _checked(spec: ModelSpec, sizes: MemoryPlan, budget: int, budget_name: str) -> MemoryPlan:
     if sizes.cost_bytes > budget or sizes.limit_tokens <= 0:
         raise LoadFailed(
-            f"model '{spec.name}' needs about {sizes.cost_bytes / 1e6:,.0f} MB, "
-            f"NPU_PROXY_MEMORY_BUDGET allows {budget / 1e6:,.0f} MB"
+            f"model '{spec.name}' needs about {megabytes(sizes.cost_bytes)}, "
+            f"{budget_name} allows {megabytes(budget)}"
         )
     return sizes

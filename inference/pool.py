@@ -2,9 +2,10 @@
 
 lease       a model that is kept: loaded when it is not, by one load for all who ask meanwhile
 release     by Lease.release(keep_alive); the last one starts the clock of expires_at
-room        least recently used first, never one in use; a newcomer waits for the users of its victim
+room        least recently used first, never one in use or pinned; a newcomer waits for the users of its victim
 spare       one worker, started and imported, so that a load costs no process start
 crash       the entry is gone at once, the breaker counts it, the next lease loads anew
+cache       a load that fails with its compile cache is tried once more without
 """
 
 from __future__ import annotations
@@ -13,56 +14,32 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
-from inference import integrity, memory
-from inference.breaker import Breaker
+from inference import compile_cache, integrity, memory
+from inference.compile_cache import CompileCacheKey, CompileCacheUse
 from inference.config import EngineConfig
 from inference.errors import (
     InferenceError,
     LoadFailed,
     ModelDamaged,
+    NoRoom,
     ShuttingDown,
     WorkerDied,
     runtime_words,
 )
+from inference.held import Held
+from inference.load_frame import load_frame
+from inference.load_history import LoadHistory
 from inference.process import WorkerProcess
+from inference.reports import LoadReport
+from inference.room import Room, cost_of
 from inference.spare import SpareWorker
-from inference.types import FOREVER, ModelSpec
+from inference.types import ModelSpec
 from inference.worker import messages as wire
 
 logger = logging.getLogger(__name__)
-
-LOAD_FAILURE_S = 30.0
-"""A device that refused a model is passed over for this long."""
-ASSUMED_LOAD_S = {"NPU": 120.0, "GPU": 20.0}
-CPU_LOAD_BYTES_PER_S = 200e6
-
-Key = tuple[str, str]
-
-
-class Held:
-    """One model on one device, loading or ready."""
-
-    def __init__(self, spec: ModelSpec, device: str, plan: memory.MemoryPlan) -> None:
-        self.spec = spec
-        self.device = device
-        self.plan = plan
-        self.worker: WorkerProcess | None = None
-        self.executed = ""
-        self.load_s = 0.0
-        self.users = 0
-        self.evicting = False
-        self.keep_alive_s = 0.0
-        self.expires_at: float | None = None
-        self.last_used = time.monotonic()
-        self.began = time.monotonic()
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.timer: asyncio.TimerHandle | None = None
-
-    @property
-    def is_ready(self) -> bool:
-        return self.ready.done() and self.worker is not None and self.worker.alive()
 
 
 class Lease:
@@ -78,23 +55,24 @@ class Lease:
         if self._pool is not None:
             pool, self._pool = self._pool, None
             if answered:
-                pool._breaker((self.held.spec.digest, self.held.device)).answered()
+                pool.history.breaker(self.held.key).answered()
             pool._released(self.held, keep_alive_s)
 
 
 class Pool:
     """All workers of this server. Event loop only."""
 
-    def __init__(self, config: EngineConfig, emulated: Callable[[str], bool]) -> None:
-        self.budget = config.memory_budget_bytes or memory.default_budget()
+    def __init__(
+        self, config: EngineConfig, emulated: Callable[[str], bool], on_load: Callable[[LoadReport], None]
+    ) -> None:
         self.spare = SpareWorker(config)
+        self.room = Room(config)
+        self.history = LoadHistory()
         self._config = config
         self._emulated = emulated
-        self._held: dict[Key, Held] = {}
-        self._breakers: dict[Key, Breaker] = {}
-        self._failed: dict[Key, tuple[float, str]] = {}
-        self._load_times: dict[Key, float] = {}
-        self._room = asyncio.Lock()
+        self._on_load = on_load
+        self._held: dict[tuple[str, str], Held] = {}
+        self._making_room = asyncio.Lock()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -102,43 +80,29 @@ class Pool:
     # --- what the router reads ------------------------------------------------------------------------------------
 
     def plan(self, spec: ModelSpec, device: str) -> memory.MemoryPlan:
-        held = self._held.get((spec.digest, device))
-        if held is not None:
-            return held.plan
-        context = memory.context_of(spec, self._config.context_length)
-        return memory.plan(
-            spec, device, budget=self.budget, context=context, max_prompt_len=self._config.max_prompt_len
-        )
+        """As it is loaded, else as it would be. Raises LoadFailed for a model that can never fit."""
+        held = self._held.get((spec.load_key, device))
+        return held.plan if held is not None else self.room.plan(spec, device)
 
     def peek(self, spec: ModelSpec, device: str) -> Held | None:
-        return self._held.get((spec.digest, device))
+        return self._held.get((spec.load_key, device))
 
     def held(self) -> tuple[Held, ...]:
         return tuple(self._held.values())
 
     def used_bytes(self) -> int:
-        return sum(held.plan.cost_bytes for held in self._held.values())
+        return cost_of(held for held in self.held() if held.admitted)
 
-    def breaker_s(self, spec: ModelSpec, device: str) -> float:
-        breaker = self._breakers.get((spec.digest, device))
-        return breaker.retry_after_s() if breaker else 0.0
-
-    def load_failure(self, spec: ModelSpec, device: str) -> str:
-        at, message = self._failed.get((spec.digest, device), (0.0, ""))
-        return message if message and time.monotonic() - at < LOAD_FAILURE_S else ""
+    def fits(self, spec: ModelSpec, device: str, plan: memory.MemoryPlan) -> bool:
+        return self.room.fits(spec, device, plan.cost_bytes, self._held.values())
 
     def rest_of_load_s(self, spec: ModelSpec, device: str) -> float:
         """0 when ready; else the last load's time, or an assumed one, less what has passed."""
-        key = (spec.digest, device)
-        held = self._held.get(key)
+        held = self._held.get((spec.load_key, device))
         if held is not None and held.is_ready:
             return 0.0
-        whole = self._load_times.get(key) or self._assumed_load_s(spec, device)
+        whole = self.history.load_s(spec, device)
         return max(0.01, whole - (time.monotonic() - held.began)) if held is not None else whole
-
-    def _assumed_load_s(self, spec: ModelSpec, device: str) -> float:
-        device_class = device.partition(".")[0]
-        return ASSUMED_LOAD_S.get(device_class, spec.size_bytes / CPU_LOAD_BYTES_PER_S)
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
@@ -150,12 +114,13 @@ class Pool:
         while True:
             if self._stopping:
                 raise ShuttingDown
-            held = self._held.get((spec.digest, device))
+            held = self._held.get((spec.load_key, device))
             if held is not None and held.evicting:
                 await self._something_changed()
                 continue
             if held is None:
                 held = self._begin_load(spec, device)
+            held.asked_by(spec)
             held.users += 1
             try:
                 await asyncio.shield(held.ready)
@@ -163,7 +128,7 @@ class Pool:
                 held.users -= 1
                 raise
             if held.worker is not None and held.worker.alive():
-                self._stop_timer(held)
+                held.stop_clock()
                 held.keep_alive_s = self._config.keep_alive_s if keep_alive_s is None else keep_alive_s
                 return Lease(self, held, held.worker)
             held.users -= 1
@@ -172,42 +137,86 @@ class Pool:
     def _begin_load(self, spec: ModelSpec, device: str) -> Held:
         held = Held(spec, device, self.plan(spec, device))
         held.keep_alive_s = self._config.keep_alive_s
-        self._held[spec.digest, device] = held
+        self._held[held.key] = held
         self._in_background(self._load(held))
         return held
 
     async def _load(self, held: Held) -> None:
-        spec, key = held.spec, (held.spec.digest, held.device)
         try:
             await self._make_room(held)
-            worker = held.worker = await self.spare.take()
-            held.began = time.monotonic()
-            loaded, _ = await asyncio.gather(
-                worker.load(self._load_frame(held)), asyncio.to_thread(integrity.verify, spec)
-            )
+            cache = await self._load_with_cache(held)
         except InferenceError as error:
             await self._load_failed(held, error)
             return
-        held.load_s = time.monotonic() - held.began
-        held.executed = loaded.executed or held.device
-        self._load_times[key] = held.load_s
-        self._failed.pop(key, None)
-        worker.on_death = lambda: self._died(held)
+        assert held.worker is not None
+        self.history.loaded(held.key, held.load_s)
+        held.worker.on_death = lambda: self._died(held)
         held.ready.set_result(None)
-        logger.info(
-            "loaded %s on %s (runs on %s) in %.2f s", spec.name, held.device, held.executed, held.load_s
-        )
+        name = held.spec.name
+        logger.info("loaded %s on %s (runs on %s) in %.2f s", name, held.device, held.executed, held.load_s)
+        self._on_load(
+            LoadReport(
+                model=name, digest=held.spec.digest, device=held.device, executed=held.executed,
+                load_s=held.load_s, cache=cache,
+            )
+        )  # fmt: skip
+        self._notify()
         if held.users == 0:
             self._released(held, None, users=0)
 
+    async def _load_with_cache(self, held: Held) -> CompileCacheUse | None:
+        """A cache that was filled and does not load is removed, and built again once."""
+        key = await self._cache_key(held)
+        if key is None:
+            await self._hand_over(held, "")
+            return None
+        assert self._config.cache_dir is not None
+        path = key.folder(self._config.cache_dir)
+        filled = await asyncio.to_thread(compile_cache.size_bytes, path) > 0
+        try:
+            await self._hand_over(held, str(path))
+        except (LoadFailed, WorkerDied) as error:
+            if not filled or self._stopping:
+                await asyncio.to_thread(compile_cache.clear, path)
+                raise
+            logger.warning(
+                "%s did not load on %s with its compile cache, which is built again: %s",
+                held.spec.name, held.device, runtime_words(str(error), str(held.spec.path)),
+            )  # fmt: skip
+            if held.worker is not None:
+                await held.worker.close()
+            await asyncio.to_thread(compile_cache.clear, path)
+            filled = False
+            await self._hand_over(held, str(path))
+        size = await asyncio.to_thread(compile_cache.size_bytes, path)
+        return CompileCacheUse(key=key, path=path, size_bytes=size, compiled=not filled) if size else None
+
+    async def _cache_key(self, held: Held) -> CompileCacheKey | None:
+        if self._config.cache_dir is None or not compile_cache.has_cache(held.device):
+            return None
+        await self.spare.devices()
+        return CompileCacheKey(
+            digest=held.spec.digest, device=held.device,
+            driver="emulated" if self._emulated(held.device) else self.spare.driver(held.device),
+            openvino=self.spare.openvino,
+        )  # fmt: skip
+
+    async def _hand_over(self, held: Held, cache_dir: str) -> None:
+        worker = held.worker = await self.spare.take()
+        held.began = time.monotonic()
+        frame = load_frame(held.spec, held.device, held.plan, cache_dir, self._emulated(held.device))
+        loaded: wire.Loaded
+        loaded, _ = await asyncio.gather(worker.load(frame), asyncio.to_thread(integrity.verify, held.spec))
+        held.load_s = time.monotonic() - held.began
+        held.executed = loaded.executed or held.device
+
     async def _load_failed(self, held: Held, error: InferenceError) -> None:
-        key = (held.spec.digest, held.device)
-        if self._held.get(key) is held:
-            del self._held[key]
+        if self._held.get(held.key) is held:
+            del self._held[held.key]
         if isinstance(error, WorkerDied):
-            self._breaker(key).crashed()
-        elif isinstance(error, LoadFailed):
-            self._failed[key] = (time.monotonic(), str(error))
+            self.history.breaker(held.key).crashed()
+        elif isinstance(error, LoadFailed) and not isinstance(error, NoRoom):
+            self.history.failed(held.key, str(error))
             words = runtime_words(str(error), str(held.spec.path))
             error = LoadFailed(f"model '{held.spec.name}' could not be loaded on {held.device}: {words}")
         level = logging.ERROR if isinstance(error, ModelDamaged) else logging.WARNING
@@ -218,97 +227,68 @@ class Pool:
         held.ready.exception()  # nobody may be waiting
         self._notify()
 
-    def _load_frame(self, held: Held) -> wire.Load:
-        spec, plan = held.spec, held.plan
-        npu = held.device.startswith("NPU")
-        role: wire.Role = "embedding" if spec.kind == "embedding" else "static" if npu else "batching"
-        cache = self._config.cache_dir
-        return wire.Load(
-            role=role, path=str(spec.path), device=held.device, exact=spec.exact,
-            emulated=self._emulated(held.device), kv_blocks=plan.kv_blocks, max_prompt_len=plan.max_prompt_len,
-            min_response_len=plan.min_response_len, cache_dir=str(cache / spec.digest) if cache else "",
-            pooling=spec.pooling, normalize=spec.normalize,
-            max_length=spec.context_length if spec.kind == "embedding" else 0,
-        )  # fmt: skip
-
     # --- room -----------------------------------------------------------------------------------------------------
 
     async def _make_room(self, newcomer: Held) -> None:
-        """Unloads until the newcomer fits, waiting for busy ones; first come, first served."""
-        async with self._room:
-            while (victim := self._victim(newcomer)) is not None:
-                victim.evicting = True
-                while victim.users and (victim.spec.digest, victim.device) in self._held:
+        """Unloads until the newcomer fits, waiting for busy ones; first come, first served. Raises NoRoom."""
+        async with self._making_room:
+            while (victim := self.room.victim(newcomer, self._held.values())) is not None:
+                if victim == "wait":
                     await self._something_changed()
-                await self.drop(victim, "to make room")
-
-    def _victim(self, newcomer: Held) -> Held | None:
-        others = [held for held in self._held.values() if held is not newcomer and held.ready.done()]
-        if newcomer.device.startswith("NPU") and newcomer.spec.kind == "chat":
-            same = [held for held in others if held.device == newcomer.device and held.spec.kind == "chat"]
-            if len(same) >= self._config.npu_models:
-                return min(same, key=_eviction_order)
-        if self.used_bytes() <= self.budget:
-            return None
-        return min(others, key=_eviction_order, default=None)
+                    continue
+                victim.evicting = True
+                while victim.users and self._held.get(victim.key) is victim:
+                    await self._something_changed()
+                if self._held.get(victim.key) is victim:
+                    await self.drop(victim, "to make room")
+            newcomer.admitted = True
 
     async def drop(self, held: Held, why: str) -> None:
         """Ends the worker; returns when its memory is free."""
-        self._stop_timer(held)
-        if self._held.get((held.spec.digest, held.device)) is held:
-            del self._held[held.spec.digest, held.device]
+        held.stop_clock()
+        if self._held.get(held.key) is held:
+            del self._held[held.key]
         if held.worker is not None:
             await held.worker.close()
         logger.info("unloaded %s from %s %s", held.spec.name, held.device, why)
         self._notify()
 
-    async def unload(self, digest: str) -> bool:
-        """Every copy of a model, after its running requests. False when it was not loaded."""
-        copies = [held for held in self._held.values() if held.spec.digest == digest]
+    async def unload(self, load_key: str) -> bool:
+        """Every copy of a model, pinned or not, after its running requests. False when it was not loaded."""
+        copies = [held for held in self._held.values() if held.key[0] == load_key]
         for held in copies:
             with contextlib.suppress(InferenceError):
                 await asyncio.shield(held.ready)
             held.evicting = True
-            while held.users and self._held.get((digest, held.device)) is held:
+            while held.users and self._held.get(held.key) is held:
                 await self._something_changed()
-            if self._held.get((digest, held.device)) is held:
+            if self._held.get(held.key) is held:
                 await self.drop(held, "as asked")
         return bool(copies)
+
+    def follow(self, models: Mapping[str, ModelSpec]) -> None:
+        """What the registry says of its models now: a pin stops the clock, its end starts it."""
+        for held in self.held():
+            if held.follow(models) and held.ready.done():
+                held.start_clock(self._expired)
 
     def _released(self, held: Held, keep_alive_s: float | None, users: int = 1) -> None:
         held.users -= users
         held.last_used = time.monotonic()
         held.keep_alive_s = self._config.keep_alive_s if keep_alive_s is None else keep_alive_s
-        self._stop_timer(held)
-        if held.keep_alive_s == FOREVER:
-            held.expires_at = None
-        else:
-            held.expires_at = time.time() + held.keep_alive_s
-            if held.users == 0:
-                held.timer = asyncio.get_running_loop().call_later(held.keep_alive_s, self._expired, held)
+        held.start_clock(self._expired)
         self._notify()
 
     def _expired(self, held: Held) -> None:
-        if held.users == 0 and self._held.get((held.spec.digest, held.device)) is held:
+        if held.users == 0 and not held.pinned and self._held.get(held.key) is held:
             held.evicting = True
             self._in_background(self.drop(held, "after its keep_alive"))
 
-    def _stop_timer(self, held: Held) -> None:
-        if held.timer is not None:
-            held.timer.cancel()
-            held.timer = None
-
-    # --- crashes --------------------------------------------------------------------------------------------------
-
-    def _breaker(self, key: Key) -> Breaker:
-        return self._breakers.setdefault(key, Breaker())
-
     def _died(self, held: Held) -> None:
-        key = (held.spec.digest, held.device)
-        if self._held.get(key) is held:
-            del self._held[key]
-        self._stop_timer(held)
-        self._breaker(key).crashed()
+        if self._held.get(held.key) is held:
+            del self._held[held.key]
+        held.stop_clock()
+        self.history.breaker(held.key).crashed()
         self._notify()
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -321,7 +301,7 @@ class Pool:
         """Ends every worker, loading ones and the spare included."""
         self._stopping = True
         for held in self.held():
-            self._stop_timer(held)
+            held.stop_clock()
         workers = [held.worker for held in self.held() if held.worker is not None]
         await asyncio.gather(
             self.spare.stop(), *(worker.close() for worker in workers), return_exceptions=True
@@ -339,12 +319,7 @@ class Pool:
     async def _something_changed(self) -> None:
         await self._changed.wait()
 
-    def _in_background(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _eviction_order(held: Held) -> tuple[bool, float]:
-    """Idle before busy, then least recently used."""
-    return held.users > 0, held.last_used

@@ -11,6 +11,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from inference.errors import BadRequest, BreakerOpen, ContextLengthExceeded, DeviceUnavailable, InferenceError
+from inference.types import Route
 
 CHAIN = ("NPU", "GPU", "CPU")
 
@@ -147,6 +148,15 @@ def _reason(facts: Facts, chosen: Candidate, fallback: str) -> str:
     if fallback:
         return fallback
     return "within_npu_limit" if chosen.device.startswith("NPU") else "preferred"
+
+
+def route(plan: Plan, choice: Choice, failed: str) -> Route:
+    """What the reply says. `failed`: why the device before this one was left, when it failed."""
+    return Route(
+        requested=plan.requested, routed=choice.device, executed="", reason=failed or choice.reason,
+        fallback_reason=failed or choice.fallback_reason,
+        alternatives=tuple(other.device for other in plan.choices if other is not choice),
+    )  # fmt: skip
 
 
 def resolve_device(name: str, known: tuple[str, ...]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from inference.backend import Backend
-from inference.pool import Held, Pool
+from inference.held import Held
+from inference.pool import Pool
 from inference.types import FOREVER, LoadedModel, RequestRecord, Snapshot
 
 
@@ -19,7 +20,7 @@ def take(
         uptime_s=now - began,
         devices=tuple(backend.state() for backend in backends),
         models=tuple(loaded_model(held) for held in pool.held()),
-        memory_budget_bytes=pool.budget,
+        memory_budget_bytes=pool.room.total,
         memory_used_bytes=pool.used_bytes(),
         requests=records,
     )
@@ -29,9 +30,9 @@ def loaded_model(held: Held) -> LoadedModel:
     """While requests run, a model expires its keep_alive from now."""
     expires_at = held.expires_at
     if held.users or not held.is_ready:
-        expires_at = None if held.keep_alive_s == FOREVER else time.time() + held.keep_alive_s
+        expires_at = None if held.pinned or held.keep_alive_s == FOREVER else time.time() + held.keep_alive_s
     return LoadedModel(
-        name=held.spec.name,
+        name=held.names[0],
         digest=held.spec.digest,
         device=held.device,
         executed=held.executed,
@@ -42,4 +43,6 @@ def loaded_model(held: Held) -> LoadedModel:
         pid=held.worker.process.pid if held.worker is not None else 0,
         running=held.users,
         load_s=held.load_s,
+        names=held.names,
+        pinned=held.pinned,
     )

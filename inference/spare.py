@@ -22,6 +22,9 @@ class SpareWorker:
         self._spare: asyncio.Task[WorkerProcess] | None = None
         self._refill: asyncio.TimerHandle | None = None
         self._devices: dict[str, str] | None = None
+        self._drivers: dict[str, str] = {}
+        self.openvino = ""
+        """Version of the runtime, known with the first worker's hello."""
         self._stopping = False
         self._started: set[WorkerProcess] = set()
         """Every worker that lives, taken ones too: none is left behind at the stop."""
@@ -34,6 +37,10 @@ class SpareWorker:
     def known_devices(self) -> dict[str, str]:
         """Id -> full name of what the runtime sees; empty until the first worker said hello."""
         return self._devices or {}
+
+    def driver(self, device: str) -> str:
+        """Version of the device's driver; '' where the runtime does not tell."""
+        return self._drivers.get(device, "")
 
     async def devices(self) -> dict[str, str]:
         """Waits for the first worker's hello. Raises LoadFailed when no worker can be started."""
@@ -95,4 +102,5 @@ class SpareWorker:
         hello = await asyncio.wait_for(asyncio.shield(worker.hello), process.START_DEADLINE_S)
         if self._devices is None:
             self._devices = dict(hello.devices)
+            self._drivers, self.openvino = dict(hello.drivers), hello.openvino
         return worker

@@ -112,22 +112,28 @@ def _short(value: Any) -> Any:
 
 
 def ps(snapshot: Snapshot, models: Iterable[ModelInfo]) -> dict[str, Any]:
-    """What is loaded, what stays longest first; a model on two devices has two entries."""
+    """What is loaded, what stays longest first; a model on two devices has two entries, and so have two names that
+    share a worker."""
     known = {model.name: model for model in models}
     loaded = sorted(snapshot.models, key=lambda entry: _expires(entry, snapshot.time), reverse=True)
-    return {"models": [_loaded(entry, known.get(entry.name), snapshot.time) for entry in loaded]}
-
-
-def _loaded(entry: LoadedModel, model: ModelInfo | None, now: float) -> dict[str, Any]:
     return {
-        "name": entry.name,
-        "model": entry.name,
+        "models": [
+            _loaded(name, entry, known.get(name), snapshot.time) for entry in loaded for name in entry.names
+        ]
+    }
+
+
+def _loaded(name: str, entry: LoadedModel, model: ModelInfo | None, now: float) -> dict[str, Any]:
+    context = min(entry.context_length, model.spec.context_length) if model else entry.context_length
+    return {
+        "name": name,
+        "model": name,
         "size": entry.size_bytes,
         "digest": model.digest if model else entry.digest,
         "details": _details(model) if model else {},
         "expires_at": rfc3339(_expires(entry, now)),
         "size_vram": 0 if entry.device.startswith("CPU") else entry.size_bytes,
-        "context_length": entry.context_length,
+        "context_length": context,
     }
 
 

@@ -11,7 +11,7 @@ from msgspec import structs
 from inference.admission import DeviceQueue, Slot
 from inference.backend import ChatJob, EmbedJob
 from inference.config import EngineConfig
-from inference.errors import ContextLengthExceeded
+from inference.errors import ContextLengthExceeded, LoadFailed
 from inference.output_parser import OutputParser
 from inference.pool import Lease, Pool
 from inference.routing import Candidate
@@ -53,25 +53,28 @@ class LocalBackend:
     # --- what the router and the page see ---------------------------------------------------------------------------
 
     def candidate(self, spec: ModelSpec, num_ctx: int | None) -> Candidate:
-        """Raises LoadFailed for a model that can never fit."""
         held = self._pool.peek(spec, self.id)
         ready = held is not None and held.is_ready and not held.evicting
-        plan = self._pool.plan(spec, self.id)
-        elsewhere = sum(
-            h.plan.cost_bytes for h in self._pool.held() if h.spec.digest == spec.digest and h is not held
-        )
-        limit = plan.limit_tokens
+        history, key = self._pool.history, (spec.load_key, self.id)
+        limit = self._pool.room.context_of(spec)
+        try:
+            plan = self._pool.plan(spec, self.id)
+        except LoadFailed as error:  # it can never fit here, but maybe on another device
+            return Candidate(
+                device=self.id, limit_tokens=limit, ready=False, fits_memory=False, load_failed=str(error)
+            )
+        limit = min(limit, plan.limit_tokens)
         if plan.max_prompt_len:
-            limit = min(plan.max_prompt_len, self._config.token_limit) + 1
+            limit = min(limit, min(plan.max_prompt_len, self._config.token_limit) + 1)
         return Candidate(
             device=self.id,
             limit_tokens=min(limit, num_ctx) if num_ctx else limit,
             ready=ready,
             wait_s=self.queue.expected_wait_s(),
             load_s=0.0 if ready else self._pool.rest_of_load_s(spec, self.id),
-            fits_memory=held is not None or elsewhere + plan.cost_bytes <= self._pool.budget,
-            breaker_s=self._pool.breaker_s(spec, self.id),
-            load_failed=self._pool.load_failure(spec, self.id),
+            fits_memory=held is not None or self._pool.fits(spec, self.id, plan),
+            breaker_s=history.breaker_s(key),
+            load_failed=history.failure(key),
         )
 
     def state(self) -> DeviceState:
@@ -132,13 +135,13 @@ class LocalBackend:
             slot.release()
             lease.release(job.request.keep_alive_s, answered=answered)
 
-        room = lease.held.plan.limit_tokens
+        limit = room = min(lease.held.plan.limit_tokens, self._pool.room.context_of(job.spec))
         if job.request.num_ctx:
             room = min(room, job.request.num_ctx)
         room -= len(job.prompt_ids)
         if room < 1:
             end()
-            raise ContextLengthExceeded(len(job.prompt_ids), lease.held.plan.limit_tokens)
+            raise ContextLengthExceeded(len(job.prompt_ids), limit)
         try:
             run = lease.worker.submit(lambda id: _add_frame(id, job, room, eos_ids))
         except BaseException:

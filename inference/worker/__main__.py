@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Protocol
+from typing import Any, Protocol
 
 from inference.worker.channel import Channel, ServerGone, connect
 from inference.worker.messages import Fatal, Hello, Load, Loaded, LoadFailed, ToWorker
@@ -19,6 +19,19 @@ class Runner(Protocol):
     def step(self) -> None: ...
 
 
+_DRIVER_PROPERTIES = ("NPU_DRIVER_VERSION", "NPU_COMPILER_VERSION")
+"""What the runtime knows of what lies below it; the GPU plugin names no driver."""
+
+
+def driver(core: Any, device: str) -> str:
+    """'' where the runtime does not tell."""
+    try:
+        known = set(core.get_property(device, "SUPPORTED_PROPERTIES"))
+        return "-".join(str(core.get_property(device, name)) for name in _DRIVER_PROPERTIES if name in known)
+    except RuntimeError:
+        return ""
+
+
 def hello() -> Hello:
     """Imports the runtime (0.3 s) and lists its devices."""
     import openvino
@@ -28,7 +41,11 @@ def hello() -> Hello:
     devices = tuple(
         (name, str(core.get_property(name, "FULL_DEVICE_NAME"))) for name in core.available_devices
     )
-    return Hello(pid=os.getpid(), devices=devices, runtime=openvino_genai.__version__)
+    drivers = tuple((name, version) for name, _ in devices if (version := driver(core, name)))
+    return Hello(
+        pid=os.getpid(), devices=devices, runtime=openvino_genai.__version__,
+        openvino=openvino.__version__.partition("-")[0], drivers=drivers,
+    )  # fmt: skip
 
 
 def make_runner(load: Load, channel: Channel) -> Runner:

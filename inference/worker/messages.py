@@ -75,6 +75,9 @@ class Hello(Struct, frozen=True, kw_only=True, tag="hello"):
     devices: tuple[tuple[str, str], ...]
     """(id, full name) of each device that the runtime sees."""
     runtime: str
+    openvino: str = ""
+    drivers: tuple[tuple[str, str], ...] = ()
+    """(id, version) of the devices whose runtime names its driver."""
 
 
 class Loaded(Struct, frozen=True, kw_only=True, tag="loaded"):

@@ -1,0 +1,50 @@
+"""What is remembered of each model on each device: how long loads took, which failed, which workers crashed."""
+
+from __future__ import annotations
+
+import time
+
+from inference.breaker import Breaker
+from inference.held import Key
+from inference.types import ModelSpec
+
+LOAD_FAILURE_S = 30.0
+"""A device that refused a model is passed over for this long."""
+ASSUMED_LOAD_S = {"NPU": 120.0, "GPU": 20.0}
+CPU_LOAD_BYTES_PER_S = 200e6
+
+
+class LoadHistory:
+    """Since the start of this server. Event loop only."""
+
+    def __init__(self) -> None:
+        self._breakers: dict[Key, Breaker] = {}
+        self._failed: dict[Key, tuple[float, str]] = {}
+        self._load_times: dict[Key, float] = {}
+
+    def breaker(self, key: Key) -> Breaker:
+        return self._breakers.setdefault(key, Breaker())
+
+    def breaker_s(self, key: Key) -> float:
+        """Seconds until the breaker lets a try through."""
+        breaker = self._breakers.get(key)
+        return breaker.retry_after_s() if breaker else 0.0
+
+    def loaded(self, key: Key, load_s: float) -> None:
+        self._load_times[key] = load_s
+        self._failed.pop(key, None)
+
+    def failed(self, key: Key, message: str) -> None:
+        self._failed[key] = (time.monotonic(), message)
+
+    def failure(self, key: Key) -> str:
+        """Why the device refused the model a moment ago; '' when it did not."""
+        at, message = self._failed.get(key, (0.0, ""))
+        return message if message and time.monotonic() - at < LOAD_FAILURE_S else ""
+
+    def load_s(self, spec: ModelSpec, device: str) -> float:
+        """The last load's time, or an assumed one."""
+        known = self._load_times.get((spec.load_key, device))
+        if known:
+            return known
+        return ASSUMED_LOAD_S.get(device.partition(".")[0], spec.size_bytes / CPU_LOAD_BYTES_PER_S)
