@@ -21,6 +21,7 @@ ADDRESS_FILE = "server.json"
 LOCK_FILE = "server.lock"
 LOGS = "logs"
 CACHE = "cache"
+MODELS = "models"
 
 
 class FolderError(Exception):
@@ -33,6 +34,14 @@ def secret_key(folder: Path) -> str:
         if kept := (folder / SECRET_FILE).read_text("ascii").strip():
             return kept
     return secrets.token_urlsafe(48)
+
+
+def default_models(folder: Path) -> Path:
+    """Where models go when nobody said: a folder that an earlier program of this name filled stays in use."""
+    with suppress(OSError, RuntimeError):  # no home, or one that cannot be looked into
+        if (earlier := Path.home() / ".cache" / "npu-proxy" / "models").is_dir():
+            return earlier
+    return folder / MODELS
 
 
 def prepare(folder: Path, secret: str, checkout: Path) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 T = TypeVar("T")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -85,6 +86,20 @@ def env_text(name: str, default: str, meaning: str, *, shown: str = "", aliases:
 def env_value(name: str, parse: Callable[[str], str], default: str, shown: str, meaning: str) -> str:
     """A text that `parse` checks and turns into what is meant."""
     return _read(name, parse, default, shown, meaning)
+
+
+def web_address(value: str) -> str:
+    """An http(s) address without a slash at its end. Messages show it, so a password has no place in it."""
+    parts = urlsplit(value)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.username
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError("an address such as https://hub.example.com")
+    return value.rstrip("/")
 
 
 def env_bool(name: str, default: bool, meaning: str) -> bool:

@@ -67,6 +67,12 @@ MAX_BODY_BYTES = env.env_bytes(
     "largest request body; more is answered 413 as it arrives",
     shown="64MB",
 )
+MAX_UPLOAD_BYTES = env.env_bytes(
+    "NPU_PROXY_MAX_UPLOAD",
+    256 * 1024**3,
+    "largest file that `POST /api/blobs` takes; it goes to disk as it arrives",
+    shown="256GB",
+)
 READ_TIMEOUT_S = env.env_seconds(
     "NPU_PROXY_READ_TIMEOUT",
     60,
@@ -83,6 +89,17 @@ DATA_DIR = env.env_path(
     shown="the user's data folder for npuproxy",
 ) or platformdirs.user_data_path("npuproxy", appauthor=False)
 
+
+MODEL_PATH = (
+    env.env_path(
+        "NPU_PROXY_MODEL_PATH",
+        None,
+        "models that were pulled or made here; Ollama's own folder has another format and is not read",
+        shown="`<data>/models`; an existing `~/.cache/npu-proxy/models` is used in place",
+        aliases=("NPU_PROXY_MODEL_DIR",),
+    )
+    or data_folder.default_models(DATA_DIR)
+)
 
 _DATABASE = env.env_value(
     "DATABASE_URL",
@@ -107,6 +124,24 @@ JOBS_IDLE_S = env.env_seconds(
     600,
     "seconds without a job after which the process that runs them ends",
     shown="10m",
+)
+
+# --- Pulls --------------------------------------------------------------------------------------------------
+
+env.group("Pulls")
+HF_ENDPOINT = env.env_value(
+    "HF_ENDPOINT",
+    env.web_address,
+    "https://huggingface.co",
+    "https://huggingface.co",
+    "the hub, or a mirror of it; HTTPS_PROXY, HTTP_PROXY and NO_PROXY count",
+)
+HF_TOKEN = env.env_text("HF_TOKEN", "", "sent to that hub and to no other host", shown="–")
+PULL_TIMEOUT_S = env.env_seconds(
+    "NPU_PROXY_PULL_TIMEOUT", 60, "seconds without a byte before a download is stalled; 0: never"
+)
+PULL_LIMIT_BYTES = env.env_bytes(
+    "NPU_PROXY_PULL_LIMIT", 256 * 1024**3, "largest model that is downloaded, all files together", shown="256GB"
 )
 
 # --- Devices ------------------------------------------------------------------------------------------------
