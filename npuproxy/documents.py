@@ -78,8 +78,7 @@ def catalogue() -> str:
 
 def _build(build: catalog.Build) -> str:
     gated = ", gated" if build.gated else ""
-    link = f"[{build.repo}](https://huggingface.co/{build.repo})"
-    return f"{build.precision}: {link}, {build.gb:g} GB{gated}"
+    return f"[{build.precision}](https://huggingface.co/{build.repo}) {build.gb:g} GB{gated}"
 
 
 def _first_paragraph(path: Path) -> str:

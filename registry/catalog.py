@@ -33,7 +33,6 @@ LICENCES: Final = {
     "mit": "MIT",
     "gemma": "Gemma terms of use",
     "llama2": "Llama 2 community licence",
-    "llama3": "Llama 3 community licence",
     "llama3.1": "Llama 3.1 community licence",
     "llama3.2": "Llama 3.2 community licence",
     "qwen-research": "Qwen research licence, not for commercial use",
