@@ -25,6 +25,8 @@ class Operation(Struct, frozen=True):
     """Literal, or ending in '/{id}', which takes the rest of the path, slashes included."""
     streaming: bool = False
     """Served by a consumer of ours (inference); the others are Django views."""
+    takes_file: bool = False
+    """The body of a POST is a file: it arrives on disk, and the scope has it as `npuproxy.upload`."""
 
 
 class Resolved(Struct, frozen=True):
@@ -49,6 +51,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("chat", "ollama", "infer", _POST, "/api/chat", streaming=True),
     Operation("generate", "ollama", "infer", _POST, "/api/generate", streaming=True),
     Operation("embed", "ollama", "infer", _POST, "/api/embed", streaming=True),
+    Operation("pull", "ollama", "manage", _POST, "/api/pull", streaming=True),
     Operation("openai.models", "openai", "infer", _GET, "/v1/models"),
     Operation("openai.model", "openai", "infer", _GET, "/v1/models/{id}"),
     Operation("openai.chat", "openai", "infer", _POST, "/v1/chat/completions", streaming=True),

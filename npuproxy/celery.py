@@ -1,5 +1,5 @@
-"""The Celery application: `celery -A npuproxy worker --pool threads` for a node of its own, `npuproxy.jobs` for the child
-of the server. Messages are JSON and nothing else; results are not kept, since rows are the truth.
+"""The Celery application: `celery -A npuproxy worker --pool threads` for a node of its own, `npuproxy.jobs` for the
+child of the server. Messages are JSON and nothing else; results are not kept, since rows are the truth.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ QUEUE: Final = "npuproxy"
 AT_ONCE: Final = 3
 """Pulls at a time. Each takes several connections to the hub, so more would only share one line."""
 
-app = Celery("npuproxy", set_as_current=True)
+app = Celery("npuproxy")
+app.set_default()  # of all threads, not of this one alone
 app.conf.update(
     broker_url=settings.CELERY_BROKER_URL,
-    broker_transport_options=broker.transport_options(settings.CELERY_BROKER_URL, settings.DATA_DIR / broker.FOLDER),
+    broker_transport_options=broker.transport_options(
+        settings.CELERY_BROKER_URL, settings.DATA_DIR / broker.FOLDER
+    ),
     broker_connection_retry_on_startup=True,
     broker_connection_timeout=2,
     task_serializer="json",

@@ -15,6 +15,7 @@ from inference.engine import Engine
 from inference.errors import InferenceError
 from inference.types import LoadRequest, Placement
 from npuproxy import listening
+from npuproxy.jobs import Jobs
 from registry import store
 
 logger = logging.getLogger(__name__)
@@ -33,12 +34,14 @@ class Lifecycle:
         self._devices = devices
         self._port = port
         self._tasks: list[asyncio.Task[None]] = []
+        self._jobs = Jobs()
 
     async def start(self, adopt: Callable[[socket.socket], None]) -> None:
         """Returns when requests may be answered. `adopt` takes a further listening socket."""
         engines.install(self._engine)
         await self._engine.start()
         self._run(store.watch())
+        self._jobs.start()
         if self._models:
             self._run(self._warm_up())
         if sys.platform == "win32":
@@ -51,7 +54,7 @@ class Lifecycle:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._engine.stop()
+        await asyncio.gather(self._jobs.stop(), self._engine.stop())
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work))

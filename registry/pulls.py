@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -20,14 +19,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Lower, Now
 from django.dispatch import Signal
 from django.utils import timezone
 
-from registry import names, sealing
+from registry import install, names, sealing
 from registry.models import Download, Model
 
 LEASE_S: Final = 15.0
@@ -37,7 +35,6 @@ long."""
 MOST_ATTEMPTS: Final = 5
 """Owners that may die over one pull before it is taken for the cause."""
 
-STAGING: Final = ".staging"
 STAGING_KEPT_S: Final = 7 * 24 * 3600.0
 """Partial files of a pull that nobody asked for again."""
 
@@ -250,6 +247,10 @@ def reap(dead_owner: str = "") -> int:
     return changed + orphans.filter(cancel_requested=False).update(**_WAITING)
 
 
+def any_active() -> bool:
+    return Download.objects.filter(state__in=Download.ACTIVE).exists()
+
+
 def waiting() -> list[int]:
     """The ids of the pulls that wait for an owner, the oldest first."""
     rows = Download.objects.filter(state=_States.QUEUED).order_by("created_at", "pk")
@@ -260,32 +261,19 @@ def waiting() -> list[int]:
 
 
 def staging(download: Download) -> Path:
-    """Where the files of that name, repository and commit are gathered; the next pull of the same finds them."""
-    return _staging_of_name(download) / (download.commit or "unknown")
-
-
-def _staging_of_name(download: Download) -> Path:
-    key = "\n".join((download.name.lower(), download.endpoint, download.repo, download.variant))
-    return Path(settings.MODEL_PATH) / STAGING / hashlib.sha256(key.encode()).hexdigest()[:24]
+    """Where the files of that name are gathered; the next pull of it goes on with what is of use to it."""
+    return install.staging_folder(names.parse(download.name))
 
 
 def discard(download: Download) -> None:
-    """Remove every partial file of that name and repository."""
-    shutil.rmtree(_staging_of_name(download), ignore_errors=True)
-
-
-def discard_other_commits(download: Download) -> None:
-    """The repository has moved on: what was gathered of older commits is of no use."""
-    keep = staging(download)
-    for folder in _staging_of_name(download).glob("*"):
-        if folder != keep:
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove every partial file of that name."""
+    shutil.rmtree(staging(download), ignore_errors=True)
 
 
 def sweep() -> int:
     """Remove partial files that nothing has written to for STAGING_KEPT_S. Returns how many pulls' they were."""
-    kept = {_staging_of_name(row) for row in Download.objects.filter(state__in=Download.ACTIVE)}
-    root = Path(settings.MODEL_PATH) / STAGING
+    kept = {staging(row) for row in Download.objects.filter(state__in=Download.ACTIVE)}
+    root = install.models_folder() / install.STAGING
     old = [folder for folder in root.glob("*") if folder not in kept and _idle_s(folder) > STAGING_KEPT_S]
     for folder in old:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,110 @@
+"""The driver of /api/pull: asks for the pull, then follows its row until it ends. The pull does not need its client.
+
+A client that joins, leaves or comes back changes nothing: what it reads is the row. A failure after the first frame is
+a frame, as in every stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import orjson
+from django.db import DatabaseError, connection
+
+from compat_api import errors
+from compat_api.consumer import InferenceConsumer
+from compat_api.dialect import JSON, NDJSON, ndjson
+from compat_api.errors import Failure
+from compat_api.ollama import pull as ollama
+from inference.errors import ShuttingDown
+from registry import pull_state, pulls
+from registry.models import Download
+from registry.names import UnknownModel
+from registry.pull_state import PullState
+
+T = TypeVar("T")
+
+LOOK_S: Final = 0.1
+"""Between two looks at the row, which its worker writes eight times a second."""
+
+_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pulls")
+_closing = False
+
+
+def close() -> None:
+    """The server stops: who follows a pull is told so, and the pull goes on with the next start."""
+    global _closing
+    _closing = True
+    _thread.submit(connection.close)
+
+
+class PullConsumer(InferenceConsumer):
+    """POST /api/pull, streamed or not."""
+
+    async def handle(self, body: bytes) -> None:
+        wish = ollama.parse(body)
+        self.log.model = wish.model
+        token = wish.token or self._token_of_header()
+        try:
+            state = pull_state.of(await _in_thread(lambda: pulls.request(wish.model, token=token)))
+        except UnknownModel:  # told where the hub would tell it: in the stream
+            state = None
+        if wish.stream:
+            await self.begin(NDJSON, [])
+            await self.write(ndjson(orjson.dumps(ollama.MANIFEST)))
+        if state is None:
+            raise ollama.PullFailed(ollama.NOT_FOUND)
+        await self._follow(state, wish.stream)
+
+    async def _follow(self, state: PullState, stream: bool) -> None:
+        frames = ollama.Frames()
+        while True:
+            new = frames.of(state)
+            if stream and new and state.is_active:
+                await self.write(b"".join(ndjson(orjson.dumps(frame)) for frame in new))
+            if not state.is_active:
+                break
+            state = await self._next(state)
+        await self._end(stream, new)
+
+    async def _end(self, stream: bool, last: list[dict[str, Any]]) -> None:
+        self.log.close(200)
+        if stream:
+            await self.finish(b"".join(ndjson(orjson.dumps(frame)) for frame in last))
+        else:
+            await self.reply(JSON, orjson.dumps(last[-1]), [])
+
+    async def _next(self, state: PullState) -> PullState:
+        await asyncio.sleep(LOOK_S)
+        if _closing:
+            raise ShuttingDown
+        assert state.id is not None
+        try:
+            return await _in_thread(lambda: pull_state.read(state.id or 0))
+        except Download.DoesNotExist:
+            raise ollama.PullFailed(f"the pull of {state.name} was removed") from None
+
+    def _token_of_header(self) -> str:
+        """`X-Hub-Authorization: Bearer hf_…`: Authorization itself is the key of this server."""
+        given: dict[bytes, bytes] = dict(self.scope["headers"])
+        scheme, _, token = given.get(b"x-hub-authorization", b"").decode("latin-1").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+
+    def stream_error(self, failure: Failure) -> bytes:
+        return ndjson(errors.envelope("ollama", failure.status, failure.message))
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_thread, _with_connection, work)
+
+
+def _with_connection(work: Callable[[], T]) -> T:
+    """On this thread's connection, which stays open; one that has died is replaced."""
+    try:
+        return work()
+    except DatabaseError:
+        connection.close()
+        return work()
