@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from itertools import product
 from typing import Any
 
+from compat_api import pulling
 from inference import engine as engines
 from inference.engine import Engine
 from inference.errors import InferenceError
@@ -48,6 +49,7 @@ class Lifecycle:
             self._run(self._follow_switch(adopt))
 
     async def drain(self, timeout_s: float) -> None:
+        pulling.close()
         await self._engine.drain(timeout_s)
 
     async def stop(self) -> None:

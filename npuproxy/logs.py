@@ -58,5 +58,8 @@ def configuration(level: str, file: Path | None) -> dict[str, Any]:
             "django.channels": {"level": "WARNING"},
             "daphne": {"level": "WARNING"},
             "asyncio": {"level": "WARNING"},
+            "celery": {"level": "WARNING"},
+            "kombu": {"level": "WARNING"},
+            "httpx": {"level": "WARNING"},  # it logs addresses whole, and those of files carry signatures
         },
     }
