@@ -212,7 +212,12 @@ def _configure() -> None:
 
 def _api(endpoint: str, token: str) -> HfApi:
     _configure()
-    return HfApi(endpoint=endpoint, token=_token(endpoint, token) or False, library_name="npuproxy")
+    return HfApi(
+        endpoint=endpoint,
+        token=_token(endpoint, token) or False,
+        library_name="npuproxy",
+        library_version=settings.VERSION,
+    )
 
 
 def _ask(asked: Asked, call: Callable[[], T]) -> T:

@@ -2,14 +2,16 @@
 
     server          one for the session on the default event loop; with the marker `loop`, on both in turn
     serve(**env)    a server of the test's own, with these variables; ended with the test
+    hub             a hub of models, empty, that can be made to fail (tests/hub_process.py, tests/hub_repositories.py)
 
-Both check at their end that no process is left behind.
+The first two check at their end that no process is left behind.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import hub_process
 import psutil
 import pytest
 from django.db import connections
@@ -110,7 +113,7 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("NPU_PROXY_", "OLLAMA_", "DJANGO_", "DATABASE_URL"))
+        if not name.startswith(("NPU_PROXY_", "OLLAMA_", "DJANGO_", "DATABASE_URL", "HF_"))
     }
     return {**kept, "HOME": str(home), "USERPROFILE": str(home), "PYTHONUTF8": "1", **variables}
 
@@ -188,6 +191,22 @@ def serve(event_loop: str, tmp_path: Path) -> Iterator[Serve]:
     finally:
         for running in started:
             running.stop()
+
+
+@pytest.fixture(scope="session")
+def hub_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hub_process.Hub]:
+    with hub_process.running(tmp_path_factory.mktemp("hub")) as hub:
+        yield hub
+
+
+@pytest.fixture
+def hub(hub_of_all: hub_process.Hub) -> Iterator[hub_process.Hub]:
+    """Without repositories, faults and memory; repositories are written by `hub_repositories`."""
+    for folder in hub_of_all.root.iterdir():
+        shutil.rmtree(folder)
+    hub_of_all.reset()
+    yield hub_of_all
+    hub_of_all.reset()
 
 
 def get(url: str, timeout_s: float = 10.0) -> bytes:
