@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compat_api.discovery import KnownModelsView
+from compat_api.discovery import KnownModelsView, SearchView
 from compat_api.ollama import catalogue as ollama
 from compat_api.openai import catalogue as openai
 from compat_api.wire_view import OpenAIRenderer, WireView
@@ -65,6 +65,7 @@ VIEWS: dict[str, type[WireView]] = {
     "show": ShowView,
     "ps": PsView,
     "models.known": KnownModelsView,
+    "search": SearchView,
     "openai.models": OpenAIModelsView,
     "openai.model": OpenAIModelView,
 }

@@ -10,7 +10,7 @@ from django.core.exceptions import RequestDataTooBig
 
 from compat_api.urls import Operation
 from inference import errors as inference_errors
-from registry import names
+from registry import hub_errors, names
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -27,6 +27,14 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (inference_errors.Unavailable, 503),
     (inference_errors.DeadlineExceeded, 504),
     (inference_errors.InferenceTimeout, 504),
+    (hub_errors.RateLimited, 429),
+    (hub_errors.RepositoryNotFound, 404),
+    (hub_errors.Gated, 403),
+    (hub_errors.NoModelFiles, 400),
+    (hub_errors.TooLarge, 400),
+    (hub_errors.UnsafeName, 400),
+    (hub_errors.DiskFull, 507),
+    (hub_errors.HubError, 502),
     (inference_errors.InferenceError, 500),
     (RequestDataTooBig, 413),
 )
@@ -84,7 +92,7 @@ def _code(error: Exception) -> str | None:
 
 
 def _headers(error: Exception) -> dict[str, str]:
-    if isinstance(error, inference_errors.Unavailable):
+    if isinstance(error, inference_errors.Unavailable | hub_errors.RateLimited):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
     if isinstance(error, inference_errors.DeadlineExceeded):
         # OpenAI's SDKs would retry the 504 twice, long past the deadline

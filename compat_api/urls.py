@@ -48,6 +48,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("show", "ollama", "infer", _POST, "/api/show"),
     Operation("ps", "ollama", "infer", _GET, "/api/ps"),
     Operation("models.known", "ollama", "infer", _READ, "/api/models/known"),
+    Operation("search", "ollama", "infer", _GET, "/api/search"),
     Operation("chat", "ollama", "infer", _POST, "/api/chat", streaming=True),
     Operation("generate", "ollama", "infer", _POST, "/api/generate", streaming=True),
     Operation("embed", "ollama", "infer", _POST, "/api/embed", streaming=True),

@@ -33,9 +33,7 @@ class Known(Struct, frozen=True):
 def known() -> list[Known]:
     """Every entry, in the catalogue's order. One query at most; for threads other than the event loop's."""
     here = {names.parse(model.name).key: model.name for model in store.all_models()}
-    by_source: dict[str, list[str]] = {}
-    for name, source in Model.objects.exclude(source="").values_list("name", "source"):
-        by_source.setdefault(source.lower(), []).append(name)
+    by_source = installed_sources()
     machine = verdict.this_machine()
     return [
         Known(
@@ -45,6 +43,14 @@ def known() -> list[Known]:
         )
         for entry in catalog.entries()
     ]
+
+
+def installed_sources() -> dict[str, list[str]]:
+    """Repository of the hub, in lower case -> the models that came from it."""
+    found: dict[str, list[str]] = {}
+    for name, source in Model.objects.exclude(source="").values_list("name", "source"):
+        found.setdefault(source.lower(), []).append(name)
+    return found
 
 
 def _installed(entry: Entry, here: dict[str, str], by_source: dict[str, list[str]]) -> tuple[str, ...]:
