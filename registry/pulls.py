@@ -116,6 +116,14 @@ def active_of(name: str) -> Download | None:
     return rows.first()
 
 
+def active_of_text(text: str) -> Download | None:
+    """The active pull that a user means; None too where the name means nothing to a pull."""
+    try:
+        return active_of(names.refer(text).name.display)
+    except names.UnknownModel:
+        return None
+
+
 def _of_builtin(reference: names.Reference) -> Download:
     row = Model.by_name(reference.name).first()
     files = [
