@@ -1,4 +1,4 @@
-"""Progress bars of one pull on a terminal, one for each file and one in total, with rate and time left; lines elsewhere.
+"""Progress bars of one pull on a terminal: for each file and in total, with rate and time left; lines elsewhere.
 
 tqdm, because it is what huggingface-hub and with it the whole field draws, and what everybody can read.
 """

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management import call_command
@@ -67,8 +69,8 @@ class Command(BaseCommand):
         elif options["dry_run"]:
             self._each(options, self._plan)
         else:
-            signal.signal(signal.SIGTERM, _interrupted)
-            self._each(options, self._pull)
+            with _signals() as self._interrupted:
+                self._each(options, self._pull)
 
     def _each(self, options: dict[str, Any], work: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
         """Every name in turn, whatever becomes of those before it."""
@@ -104,7 +106,9 @@ class Command(BaseCommand):
     def _pull(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
         wish = {field: options[field] for field in ("token", "device", "revision")}
         download = pulls.request(name, **wish)
-        state = pull_state.of(download) if download.pk is None else Follower(download).follow()
+        state = (
+            pull_state.of(download) if download.pk is None else Follower(download, self._interrupted).follow()
+        )
         if state.state != "done":
             error = state.error or f"the pull was {state.state}"
             self.stderr.write(f"{state.name}: {error}")
@@ -122,32 +126,29 @@ class Command(BaseCommand):
 class Follower:
     """Sees one pull to its end: works on it if nobody does, shows how far it is."""
 
-    def __init__(self, download: Download) -> None:
+    def __init__(self, download: Download, interrupted: threading.Event) -> None:
         self._download = download
         self._owner = pulls.owner_name()
-        self._stop = threading.Event()
+        self._stop = interrupted
         self._thread: threading.Thread | None = None
         self._tried_at = 0.0
 
     def follow(self) -> PullState:
         """The state it ended in. Raises KeyboardInterrupt after the work has stopped in good order."""
-        try:
-            with Bars() as bars:
-                while True:
-                    self._claim()
-                    state = pull_state.read(self._download.pk)
-                    bars.show(state)
-                    if not state.is_active:
-                        break
-                    time.sleep(LOOK_S)
-            self._join()
-            return state
-        except KeyboardInterrupt:
-            self._stop.set()
-            mine = self._thread is not None
-            self._join()
-            _say_how_to_go_on(pull_state.read(self._download.pk), mine)
-            raise
+        with Bars() as bars:
+            while True:
+                self._claim()
+                state = pull_state.read(self._download.pk)
+                bars.show(state)
+                if not state.is_active or self._stop.wait(LOOK_S):
+                    break
+        if self._thread is not None:
+            self._thread.join()
+        state = pull_state.read(self._download.pk)
+        if self._stop.is_set() and state.state != "done":
+            _say_how_to_go_on(state, self._thread is not None)
+            raise KeyboardInterrupt
+        return state
 
     def _claim(self) -> None:
         """Also when its owner died while we looked on."""
@@ -166,14 +167,8 @@ class Follower:
         finally:
             connection.close()
 
-    def _join(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
-
 
 def _say_how_to_go_on(state: PullState, mine: bool) -> None:
-    if state.state == "done":
-        return
     if mine:
         said = f"stopped at {state.share:.0%}; what is here is kept: `manage.py pullmodel {state.name}` goes on from it"
     else:
@@ -192,8 +187,25 @@ def _result(state: PullState) -> dict[str, Any]:
     }
 
 
-def _interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """Set by Ctrl-C and SIGTERM; asked a second time the process ends at once, and the lease with it.
+
+    An exception would not do: raised in a finaliser, of a bar say, it is printed and forgotten.
+    """
+    wanted = threading.Event()
+
+    def stop(*_: object) -> None:
+        if wanted.is_set():
+            os._exit(130)
+        wanted.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield wanted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _prepare_tables() -> None:
