@@ -2,16 +2,25 @@
 
 A compiled blob is of use to what compiled it alone, so whatever may change it is part of the folder's name; what is
 inside is the runtime's business (CACHE_DIR). Only devices that compile for long have one (openvino-facts 13).
+
+The runtime compiles anew when the head of a blob is damaged, and loads one with a flipped bit further on without a word
+(both seen on the NPU's pipeline). So a cache is sealed with the sha256 of its files after the load that filled it, and
+one that is not sealed, or not as sealed, is removed before a load.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import re
 import shutil
 from pathlib import Path
 
 from msgspec import Struct
 
+from inference.integrity import fault_now
+
+SEAL = "SHA256SUMS"
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -37,7 +46,7 @@ class CompileCacheUse(Struct, frozen=True, kw_only=True):
     path: Path
     size_bytes: int
     compiled: bool
-    """It was empty, or had to be built again; else it was read."""
+    """The load wrote into it; else it was only read."""
 
 
 def has_cache(device: str) -> bool:
@@ -53,6 +62,43 @@ def size_bytes(folder: Path) -> int:
         except OSError:  # the runtime replaces files while we look
             continue
     return total
+
+
+def prepare(folder: Path) -> bool:
+    """Ready for a load; True when there is something to read. Blocking, as all of these are."""
+    with contextlib.suppress(OSError):
+        seal = (folder / SEAL).read_text("ascii")
+        entries = [line.split(maxsplit=2) for line in seal.splitlines()]
+        sound = {name: not fault_now(folder / name, int(size), sha256) for sha256, size, name in entries}
+        if sound and all(sound.values()) and {path.name for path in _blobs(folder)} == sound.keys():
+            return True
+    clear(folder)
+    return False
+
+
+def seal(folder: Path) -> bool:
+    """After a load. True when the load wrote something."""
+    if wrote := _changed(folder):
+        lines = []
+        for path in _blobs(folder):
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            lines.append(f"{sha256} {path.stat().st_size} {path.name}\n")
+        (folder / SEAL).write_text("".join(lines), "ascii")
+    return wrote
+
+
+def _blobs(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.name != SEAL)
+
+
+def _changed(folder: Path) -> bool:
+    """Something in the folder is younger than its seal, or there is none."""
+    try:
+        sealed = (folder / SEAL).stat().st_mtime_ns
+    except OSError:
+        return folder.is_dir() and bool(_blobs(folder))
+    return any(path.stat().st_mtime_ns > sealed for path in _blobs(folder))
 
 
 def clear(folder: Path) -> None:

@@ -15,6 +15,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
 from inference import compile_cache, integrity, memory
@@ -172,7 +173,7 @@ class Pool:
             return None
         assert self._config.cache_dir is not None
         path = key.folder(self._config.cache_dir)
-        filled = await asyncio.to_thread(compile_cache.size_bytes, path) > 0
+        filled = await asyncio.to_thread(compile_cache.prepare, path)
         try:
             await self._hand_over(held, str(path))
         except (LoadFailed, WorkerDied) as error:
@@ -186,10 +187,18 @@ class Pool:
             if held.worker is not None:
                 await held.worker.close()
             await asyncio.to_thread(compile_cache.clear, path)
-            filled = False
             await self._hand_over(held, str(path))
+        return await self._cache_use(key, path)
+
+    async def _cache_use(self, key: CompileCacheKey, path: Path) -> CompileCacheUse | None:
+        """The model runs whatever becomes of its cache, on a full disk say."""
+        try:
+            compiled = await asyncio.to_thread(compile_cache.seal, path)
+        except OSError as error:
+            logger.warning("the compile cache of %s cannot be kept: %s", key.device, error.strerror)
+            return None
         size = await asyncio.to_thread(compile_cache.size_bytes, path)
-        return CompileCacheUse(key=key, path=path, size_bytes=size, compiled=not filled) if size else None
+        return CompileCacheUse(key=key, path=path, size_bytes=size, compiled=compiled) if size else None
 
     async def _cache_key(self, held: Held) -> CompileCacheKey | None:
         if self._config.cache_dir is None or not compile_cache.has_cache(held.device):

@@ -11,6 +11,7 @@ from msgspec import structs
 import inference.builtin
 from inference.config import EngineConfig
 from inference.engine import Engine
+from inference.reports import LoadReport
 from inference.types import (
     ChatRequest,
     Event,
@@ -66,8 +67,10 @@ def babble(tokens: int = 2000, seed: int = 6, **changes: Any) -> ChatRequest:
 
 
 @asynccontextmanager
-async def running_engine(**config: Any) -> AsyncIterator[Engine]:
-    engine = Engine(EngineConfig(**{"device": "CPU", **config}))
+async def running_engine(
+    on_load: Callable[[LoadReport], None] = lambda report: None, **config: Any
+) -> AsyncIterator[Engine]:
+    engine = Engine(EngineConfig(**{"device": "CPU", **config}), on_load)
     await engine.start()
     try:
         yield engine

@@ -49,9 +49,18 @@ def properties(load: Load) -> dict[str, Any]:
             "KV_CACHE_PRECISION": openvino.Type.f32,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
         }
-    if load.cache_dir and not load.device.startswith("CPU"):
+    if load.cache_dir:
         hints["CACHE_DIR"] = load.cache_dir
+    if load.adapters:
+        hints["adapters"] = adapters(load)
     return hints
+
+
+def adapters(load: Load) -> genai.AdapterConfig:
+    """Static: every other mode waits for a generate() that names the adapters, and add_request never does; the weights
+    would be loaded and change nothing."""
+    pairs = [(genai.Adapter(path), alpha) for path, alpha in load.adapters]
+    return genai.AdapterConfig(pairs, genai.AdapterConfig.Mode.MODE_STATIC)
 
 
 class BatchingRunner:

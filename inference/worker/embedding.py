@@ -34,11 +34,12 @@ def configuration(load: Load) -> genai.TextEmbeddingPipeline.Config:
 
 
 def properties(load: Load) -> dict[str, Any]:
+    options: dict[str, Any] = {}
     if load.emulated:
-        return {"NPU_USE_NPUW": "YES", "NPUW_DEVICES": "CPU", "NPUW_ONLINE_PIPELINE": "NONE"}
-    if load.cache_dir and not load.device.startswith("CPU"):
-        return {"CACHE_DIR": load.cache_dir}
-    return {}
+        options = {"NPU_USE_NPUW": "YES", "NPUW_DEVICES": "CPU", "NPUW_ONLINE_PIPELINE": "NONE"}
+    if load.cache_dir:
+        options["CACHE_DIR"] = load.cache_dir
+    return options
 
 
 class _Job:
