@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from registry.builtin import sync_builtin_models
+from registry.in_place import sync_folders
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ def prepare_database() -> str | None:
         logger.info("the database is brought up to date")
         call_command("migrate", verbosity=0, interactive=False)
     sync_builtin_models()
+    sync_folders()
     password = create_admin()
     connection.close()
     return password

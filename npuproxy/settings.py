@@ -12,7 +12,7 @@ import platformdirs
 import psutil
 
 from inference.config import EngineConfig
-from npuproxy import broker, data_folder, database, env, logs
+from npuproxy import broker, data_folder, database, env, logs, model_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = re.findall(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[0]
@@ -90,16 +90,13 @@ DATA_DIR = env.env_path(
 ) or platformdirs.user_data_path("npuproxy", appauthor=False)
 
 
-MODEL_PATH = (
-    env.env_path(
-        "NPU_PROXY_MODEL_PATH",
-        None,
-        "models that were pulled or made here; Ollama's own folder has another format and is not read",
-        shown="`<data>/models`; an existing `~/.cache/npu-proxy/models` is used in place",
-        aliases=("NPU_PROXY_MODEL_DIR",),
-    )
-    or data_folder.default_models(DATA_DIR)
-)
+MODEL_PATH = env.env_path(
+    "NPU_PROXY_MODEL_PATH",
+    None,
+    "models that were pulled or made here; Ollama's own folder has another format and is not read",
+    shown="`<data>/models`; an existing `~/.cache/npu-proxy/models` is used in place",
+    aliases=("NPU_PROXY_MODEL_DIR",),
+) or data_folder.default_models(DATA_DIR)
 
 _DATABASE = env.env_value(
     "DATABASE_URL",
@@ -128,21 +125,11 @@ JOBS_IDLE_S = env.env_seconds(
 
 # --- Pulls --------------------------------------------------------------------------------------------------
 
-env.group("Pulls")
-HF_ENDPOINT = env.env_value(
-    "HF_ENDPOINT",
-    env.web_address,
-    "https://huggingface.co",
-    "https://huggingface.co",
-    "the hub, or a mirror of it; HTTPS_PROXY, HTTP_PROXY and NO_PROXY count",
-)
-HF_TOKEN = env.env_text("HF_TOKEN", "", "sent to that hub and to no other host", shown="–")
-PULL_TIMEOUT_S = env.env_seconds(
-    "NPU_PROXY_PULL_TIMEOUT", 60, "seconds without a byte before a download is stalled; 0: never"
-)
-PULL_LIMIT_BYTES = env.env_bytes(
-    "NPU_PROXY_PULL_LIMIT", 256 * 1024**3, "largest model that is downloaded, all files together", shown="256GB"
-)
+_MODELS = model_settings.read()
+HF_ENDPOINT, HF_TOKEN = _MODELS.hf_endpoint, _MODELS.hf_token
+PULL_TIMEOUT_S, PULL_LIMIT_BYTES = _MODELS.pull_timeout_s, _MODELS.pull_limit_bytes
+CONVERT = _MODELS.convert
+CHAT_MODEL_PATH, EMBEDDING_MODEL_PATH = _MODELS.chat_model_path, _MODELS.embedding_model_path
 
 # --- Devices ------------------------------------------------------------------------------------------------
 

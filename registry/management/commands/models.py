@@ -1,4 +1,4 @@
-"""`manage.py models list | show NAME | verify [NAME…] | known`: what is installed and well, what could be.
+"""`manage.py models list | show NAME | verify [NAME…] | known | import PATH`: what is well, and what could be.
 
 Needs no running server. Everything prints JSON with `--json`; `verify` exits with 1 when a file is damaged.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -16,7 +17,7 @@ from django.template.defaultfilters import filesizeformat
 from inference.errors import InferenceError
 from registry import store
 from registry.builtin import sync_builtin_models
-from registry.management import known_models
+from registry.management import import_model, known_models
 from registry.progress import ByteBar
 from registry.store import ModelInfo
 from registry.verification import FileCheck, check_files
@@ -27,7 +28,9 @@ class Command(BaseCommand):
     requires_system_checks = ()  # they would import the server
 
     def add_arguments(self, parser: CommandParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", metavar="list | show | verify | known", required=True)
+        verbs = parser.add_subparsers(
+            dest="verb", metavar="list | show | verify | known | import", required=True
+        )
         listing = verbs.add_parser("list", help="every model, the newest first")
         show = verbs.add_parser("show", help="everything known of one model")
         show.add_argument("name")
@@ -36,11 +39,14 @@ class Command(BaseCommand):
         known = verbs.add_parser(
             "known", help="what can be pulled by a short name, and how it suits this machine"
         )
+        adopt = verbs.add_parser("import", help="adopt a folder or file of this machine")
+        import_model.add_arguments(adopt)
         for verb, work in (
             (listing, self.list_models),
             (show, self.show),
             (verify, self.verify),
             (known, self.known),
+            (adopt, self.adopt),
         ):
             verb.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
             verb.set_defaults(work=work)
@@ -115,6 +121,11 @@ class Command(BaseCommand):
             self._print_json(known_models.facts())
         else:
             self._print_table(known_models.HEAD, known_models.rows())
+
+    def adopt(
+        self, *, path: Path, name: str, copy: bool, precision: str, yes: bool, as_json: bool, **_: Any
+    ) -> None:
+        import_model.run(path, name, copy, precision, yes, as_json, self.stdout)  # type: ignore[arg-type]
 
     def _checked(self, models: Sequence[ModelInfo]) -> list[FileCheck]:
         """Check all files, with one bar for all bytes where standard error is a terminal."""
