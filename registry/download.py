@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Final
 
 from registry import hub
+from registry.disk_errors import disk_errors
 from registry.fetch import Fetch, Line
 from registry.folder import SUMS
 from registry.hub import RemoteFile, Repository
 from registry.hub_errors import Cancelled, DiskFull
-from registry.part_file import ETAG, PART, disk_errors
+from registry.part_file import ETAG, PART
 from registry.repository_files import human_size
 
 STATE: Final = ".transfer.json"

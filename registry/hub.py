@@ -1,7 +1,8 @@
 """What a hub that speaks Hugging Face's HTTP API knows of a repository: commit, files, sizes, digests, licence.
 
 The API is huggingface-hub's business, with our client under it (`registry.hub_http`); the files themselves are
-fetched by `registry.download`. Plain Python, synchronous, no ORM.
+fetched by `registry.download`. Plain Python, synchronous, no ORM. Imported where a hub is asked, since huggingface-hub
+takes a quarter of a second and 11 MB that a server without pulls has no use for.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ from django.utils import timezone
 from msgspec import structs
 
 from registry import folder, names
+from registry.disk_errors import disk_errors
 from registry.models import Model
-from registry.part_file import disk_errors
 
 logger = logging.getLogger(__name__)
 

@@ -6,22 +6,21 @@ is ever written outside of the folder: names were checked by `registry.repositor
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from registry.disk_errors import disk_errors
 from registry.hub import RemoteFile
-from registry.hub_errors import DigestMismatch, DiskError, DiskFull, TooLarge
+from registry.hub_errors import DigestMismatch, TooLarge
 
 PART: Final = ".part"
 ETAG: Final = ".part.etag"
 _BLOCK_BYTES: Final = 1 << 20
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FLAGS: Final = (
     os.O_RDWR
     | os.O_CREAT
@@ -29,20 +28,6 @@ _FLAGS: Final = (
     | getattr(os, "O_BINARY", 0)
     | getattr(os, "O_CLOEXEC", 0)
 )
-
-
-@contextmanager
-def disk_errors(name: str) -> Iterator[None]:
-    """OSError -> DiskFull or DiskError, in words without a path."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise DiskFull(
-                f"no room left for {name} ({error.strerror}): free some space where the models are, or set "
-                "NPU_PROXY_MODEL_PATH to a larger disk; what has arrived is kept for the next try"
-            ) from None
-        raise DiskError(f"{name} cannot be written where the models are ({error.strerror})") from None
 
 
 class PartFile:

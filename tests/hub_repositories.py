@@ -80,9 +80,9 @@ def without_openvino(root: Path, repo: str = "tiny/pickle", **meta: Any) -> str:
     return publish(root, repo, files, **meta)
 
 
-def with_entries(root: Path, repo: str, *names: str, kind: str = "file", **meta: Any) -> str:
+def with_entries(root: Path, repo: str, *names: str, kind: str = "file", size: int = 4, **meta: Any) -> str:
     """A good repository whose tree also lists these names, whatever they are."""
-    entries = [{"type": kind, "path": name, "size": 4, "oid": "1" * 40} for name in names]
+    entries = [{"type": kind, "path": name, "size": size, "oid": "1" * 40} for name in names]
     return chat(root, repo, entries=entries, **meta)
 
 

@@ -29,7 +29,8 @@ BLOCK_BYTES = 64 * 1024
 class Faults:
     """What goes wrong, in the order in which it was asked for.
 
-    status (status, headers, code)      drop: no answer at all          garbage: a page of HTML
+    status (status, headers, code)      drop: the connection ends       silence (seconds): then it ends
+    garbage (body): no hub's answer
     truncate (after): bytes, then gone  stall (after, seconds)          slow (rate: bytes a second)
     flip (at): one bit of the body      gzip: says it is compressed     longer: more than was announced
     redirect (to)                       ignore_range: always 200        bad_range: 206 of another range
@@ -118,8 +119,13 @@ class Handler(BaseHTTPRequestHandler):
         elif wrong := self.fault.get("status"):
             code = {"X-Error-Code": wrong["code"]} if wrong.get("code") else {}
             self.say(wrong["status"], {"error": "as planned"}, {**code, **wrong.get("headers", {})})
+        elif "silence" in self.fault:
+            self.hub.faults.over.wait(self.fault["silence"].get("seconds", 3600))
+            self.close_connection = True
         elif "garbage" in self.fault:
-            self.say(200, "<html>sign in to the network of this hotel</html>")
+            self.say(
+                200, self.fault["garbage"].get("body", "<html>sign in to the network of this hotel</html>")
+            )
         elif "redirect" in self.fault:
             self.say(302, {}, {"Location": self.fault["redirect"]["to"]})
         else:
