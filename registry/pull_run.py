@@ -9,10 +9,12 @@ noticed, so that a transfer in full flow ends within a beat.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +25,7 @@ from django.db import DatabaseError, connection, transaction
 
 from inference.errors import InferenceError
 from registry import download as transfers
-from registry import hub, install, pulls, sealing
+from registry import catalog, hub, install, pulls, sealing
 from registry.hub_errors import HubError
 from registry.models import Download, Model
 
@@ -112,19 +114,17 @@ def _pull(download: Download, beat: Beat) -> None:
     )
     beat.begin(repository)
     staging = pulls.staging(download)
-    if _is_installed(download):
-        beat.all_there()
-    else:
-        beat.verified(
-            transfers.transfer(
-                repository,
-                staging,
-                token=token,
-                on_progress=beat.on_progress,
-                cancelled=beat.is_over,
-                stall_s=settings.PULL_TIMEOUT_S,
-            )
+    _seed(download, repository, staging)
+    beat.verified(
+        transfers.transfer(
+            repository,
+            staging,
+            token=token,
+            on_progress=beat.on_progress,
+            cancelled=beat.is_over,
+            stall_s=settings.PULL_TIMEOUT_S,
         )
+    )
     beat.phase("verify")
     beat.phase("install")
     beat.join()
@@ -138,21 +138,23 @@ def _finish(download: Download, staging: Path) -> None:
     with transaction.atomic():
         pulls.end(download, _States.DONE, **facts)
         if not _is_installed(download):
-            install.install(
-                staging, {"name": download.name, "source": download.repo, "revision": download.commit}
-            )
+            row = {"name": download.name, "source": download.repo, "revision": download.commit}
+            install.install(staging, row | catalog.row_fields(download.repo))
     pulls.discard(download)
 
 
-def _is_installed(download: Download) -> bool:
-    """This very commit is there under this name, with the sizes that the hub announces."""
-    row = Model.objects.filter(
-        name__iexact=download.name, source=download.repo, revision=download.commit
-    ).first()
-    return row is not None and all(
-        (path := Path(row.path) / name).is_file() and path.stat().st_size == size
-        for name, (size, _) in row.files.items()
-    )
+def _seed(download: Download, repository: hub.Repository, staging: Path) -> None:
+    """What the model of that name has already is not fetched again: hard links, which the transfer hashes as it
+    does every file; one that is damaged is replaced there, and its original left alone."""
+    row = Model.by_name(names.parse(download.name)).first()
+    if row is None or row.source.lower() != download.repo.lower():
+        return
+    for file in repository.files:
+        source, target = Path(row.path) / file.name, staging / file.name
+        if file.etag and row.files.get(file.name, [None])[0] == file.size and not source.is_symlink():
+            with suppress(OSError):  # there already, gone, or on another disk
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.link(source, target)
 
 
 class Beat:

@@ -90,6 +90,16 @@ def again(ended: Download) -> Download:
     return _join_or_make(Download(**{field: getattr(ended, field) for field in fields}))
 
 
+def pull_again(model: Model) -> Download:
+    """What the model came from, as it is on the hub now. Raises ValueError for a model that came from no hub."""
+    last = Download.objects.filter(name__iexact=model.name, repo=model.source).first()
+    if last is not None:
+        return again(last)
+    if not model.source:
+        raise ValueError(model.name)
+    return _join_or_make(Download(name=model.name, repo=model.source))
+
+
 def _join_or_make(wish: Download) -> Download:
     for last_try in (False, False, True):
         active = active_of(wish.name)

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 
 from inference.errors import InferenceError
 from inference.types import LoadedModel, LoadRequest
-from registry import verification, weights
+from registry import pulls, verification, weights
 from registry.models import Model
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ModelAdmin(_Admin):
     )
     list_filter = ("kind", "family", "quantization", "builtin")
     search_fields = ("name", "family", "architecture", "digest")
-    actions = ("verify", "load", "unload")
+    actions = ("verify", "pull", "load", "unload")
     fieldsets = (
         (None, {"fields": ("name", "kind", "can", "runs_on", "builtin", "pinned", "modified_at")}),
         (
@@ -130,6 +130,16 @@ class ModelAdmin(_Admin):
                 self.message_user(
                     request, f"All {len(checks)} files of {row.name} are good", messages.SUCCESS
                 )
+
+    @admin.action(description="Pull the selected models again", permissions=["change"])
+    def pull(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
+        """Where the repository has not changed this fetches only what is missing."""
+        for row in rows:
+            if not row.source or row.builtin:
+                self.message_user(request, f"Nothing to pull: {row.name} came from no hub", messages.WARNING)
+                continue
+            pulls.pull_again(row)
+            self.message_user(request, f"Asked for {row.name}; see Downloads", messages.SUCCESS)
 
     @admin.action(description="Load the selected models", permissions=["change"])
     def load(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
