@@ -24,8 +24,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from inference.errors import InferenceError
-from registry import download as transfers
 from registry import catalog, hub, install, pulls, sealing
+from registry import download as transfers
 from registry.hub_errors import HubError
 from registry.models import Download, Model
 
@@ -137,9 +137,8 @@ def _finish(download: Download, staging: Path) -> None:
     facts: dict[str, Any] = {"files": files, "completed_bytes": size, "total_bytes": size}
     with transaction.atomic():
         pulls.end(download, _States.DONE, **facts)
-        if not _is_installed(download):
-            row = {"name": download.name, "source": download.repo, "revision": download.commit}
-            install.install(staging, row | catalog.row_fields(download.repo))
+        row = {"name": download.name, "source": download.repo, "revision": download.commit}
+        install.install(staging, row | catalog.row_fields(download.repo))
     pulls.discard(download)
 
 
