@@ -68,6 +68,7 @@ class RequestLog:
             completion_tokens=finish.completion_tokens if finish else 0,
             queue_s=start.queue_s if start else 0.0,
             ttft_s=self._ttft_s,
+            decode_s=finish.decode_s if finish else 0.0,
             total_s=self.elapsed_s(),
             error=error,
         )

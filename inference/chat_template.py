@@ -48,6 +48,13 @@ class ChatTemplate:
         """Reads, compiles and tries the template; blocking. Raises ModelDamaged; BadRequest for a broken one."""
         return cls(spec, _sources(spec), added_tokens(spec))
 
+    def tried(self, messages: tuple[Message, ...]) -> Prompt:
+        """The prompt of plain messages, within the deadline of every render; blocking. Raises BadRequest."""
+        try:
+            return _threads.run_blocking(lambda: self._rendered(messages, (), False))
+        except RenderTimeout as error:
+            raise self._fault(error) from None
+
     async def render(self, request: ChatRequest, think: bool) -> Prompt:
         """The prompt up to where the model's answer begins. Raises BadRequest that names the template."""
         if _is_small(request):

@@ -155,12 +155,10 @@ class Pool:
         held.ready.set_result(None)
         name = held.spec.name
         logger.info("loaded %s on %s (runs on %s) in %.2f s", name, held.device, held.executed, held.load_s)
+        label = f"{held.executed} (emulated)" if self._emulated(held.device) else held.executed
         self._on_load(
-            LoadReport(
-                model=name, digest=held.spec.digest, device=held.device, executed=held.executed,
-                load_s=held.load_s, cache=cache,
-            )
-        )  # fmt: skip
+            LoadReport(model=name, device=held.device, executed=label, load_s=held.load_s, cache=cache)
+        )
         self._notify()
         if held.users == 0:
             self._released(held, None, users=0)

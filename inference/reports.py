@@ -11,10 +11,9 @@ class LoadReport(Struct, frozen=True, kw_only=True):
     """A model was loaded."""
 
     model: str
-    digest: str
     device: str
     executed: str
-    """As the runtime says; the emulated NPU is labelled where requests are routed."""
+    """As the runtime says; the emulated NPU is labelled."""
     load_s: float
     cache: CompileCacheUse | None = None
     """None where the device keeps no compile cache, or wrote none."""

@@ -329,6 +329,7 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     completion_tokens: int = 0
     queue_s: float = 0.0
     ttft_s: float | None = None
+    decode_s: float = 0.0
     total_s: float = 0.0
     error: str = ""
 

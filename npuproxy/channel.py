@@ -6,7 +6,6 @@ anybody sees it, answers faults with an empty 400, and Daphne writes without ask
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from collections.abc import Sequence
@@ -15,15 +14,15 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from daphne.http_protocol import HTTPFactory, WebRequest
-from twisted.internet.interfaces import IPushProducer
+from daphne.http_protocol import HTTPFactory
 from twisted.web import http
 from twisted.web.http_headers import Headers
-from zope.interface import implementer
 
 from compat_api import errors
-from compat_api.urls import dialect_of
-from npuproxy.gate import Answer
+from compat_api.urls import dialect_of, resolve
+from npuproxy.gate import Answer, Passed
+from npuproxy.request import Request
+from npuproxy.upload import Rules, Upload
 
 WRITE_BUFFER_BYTES = 32 * 1024
 """Above this the application waits. Twisted's 64 KiB, times two while it copies, would be 4 MB with 32 stuck
@@ -43,107 +42,6 @@ LINGER_S = 10.0
 """
 
 JUDGED_EARLY_BYTES = 64 * 1024
-
-
-@implementer(IPushProducer)
-class Flow:
-    """Whether the client takes what it is sent: one for each request."""
-
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-        self._open = asyncio.Event()
-        self._open.set()
-        self._seen: tuple[int, int] = (0, 0)
-        self._seen_at = 0.0
-
-    async def writable(self) -> None:
-        """Returns at once while the buffer is low, else when it has drained or the client is gone."""
-        await self._open.wait()
-
-    def pauseProducing(self) -> None:
-        if self._open.is_set():
-            self._open.clear()
-            self._seen_at = time.monotonic()
-
-    def resumeProducing(self) -> None:
-        self._open.set()
-
-    def stopProducing(self) -> None:
-        self._open.set()
-
-    def stalled_s(self, now: float) -> float:
-        """Seconds since the client last took a byte; 0 while nothing waits for it."""
-        if self._open.is_set():
-            return 0.0
-        position = (len(self._transport.dataBuffer), self._transport.offset)
-        if position != self._seen:
-            self._seen, self._seen_at = position, now
-        return now - self._seen_at
-
-
-class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
-    """A request that counts its body and knows whether its client reads."""
-
-    def __init__(self, channel: Channel, queued: object = False) -> None:
-        super().__init__(channel, queued, parsePOSTFormSubmission=False)
-        self.flow = Flow(channel.transport)
-        self.received_bytes = 0
-
-    def handleContentChunk(self, data: bytes) -> None:
-        self.received_bytes += len(data)
-        if self.received_bytes > self.channel.factory.limits.body_bytes:
-            self.channel.refuse_body()
-        elif not self.channel.refused:
-            super().handleContentChunk(data)
-
-    def process(self) -> Any:
-        upgrade = self.requestHeaders.getRawHeaders(b"Upgrade")
-        if upgrade and upgrade[0].lower() == b"websocket":
-            # Its connection goes on under another protocol.
-            self.channel.factory.channels.discard(self.channel)
-        else:
-            self.registerProducer(self.flow, True)
-        return super().process()
-
-    def handle_reply(self, message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.body" and self.method == b"HEAD":
-            message = {**message, "body": b""}  # Daphne would write every body but the first
-        channel = self.channel
-        if channel is not None:
-            channel.hold()
-            try:
-                super().handle_reply(message)
-            finally:
-                channel.flush()
-
-    def handle_exception(self, exception: BaseException) -> None:
-        """The application broke: an error if nothing was sent, else a cut, never half an answer that looks
-        whole.
-        """
-        if self._response_started:
-            self.abort()
-        elif not self.finished and self.channel is not None:
-            self.channel.answer(500, "internal server error")
-
-    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
-        """Daphne's faults, without its page."""
-        if self._response_started:
-            self.abort()
-        elif self.channel is not None:
-            self.channel.answer(status, body)
-
-    def abort(self) -> None:
-        if self.channel is not None:
-            self.channel.transport.abortConnection()
-
-    def finish(self) -> None:
-        if self.producer:
-            self.unregisterProducer()
-        super().finish()
-
-    def connectionLost(self, reason: Any) -> None:
-        self.flow.stopProducing()
-        super().connectionLost(reason)
 
 
 class Channel(http.HTTPChannel):  # type: ignore[misc]
@@ -227,14 +125,27 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
     def allHeadersReceived(self) -> None:
         self.head_complete = True
         length: int | None = self.length
-        if length is not None and length > self.factory.limits.body_bytes:
+        takes_file = self.factory.takes_file(self)
+        if length is not None and length > self.factory.limits.body_bytes and not takes_file:
             self.refuse_body()
-        elif length is None or length > JUDGED_EARLY_BYTES:
+        elif length is None or length > JUDGED_EARLY_BYTES or takes_file:
             verdict = self.factory.judge(self)
             if isinstance(verdict, Answer):
                 self.give(verdict)
+            elif takes_file:
+                self._expect_file(length)
         if not self.refused:
             super().allHeadersReceived()
+
+    def _expect_file(self, length: int | None) -> None:
+        rules = self.factory.limits.uploads
+        assert rules is not None
+        fault = rules.fault_of(length)
+        if fault is not None:
+            self.answer(*fault)
+            return
+        reading = self._networkProducer
+        self.requests[-1].upload = Upload(rules, reading.pauseProducing, reading.resumeProducing)
 
     def allContentReceived(self) -> None:
         self.arriving_since, self.head_complete = None, False
@@ -252,6 +163,10 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         if self._handlingRequest and self.requests:
             if 0 < self.factory.limits.read_timeout_s < self.requests[0].flow.stalled_s(now):
                 self.transport.abortConnection()
+        elif self.requests and (upload := self.requests[-1].upload) is not None:
+            if not self.refused and upload.stalled_s(now) > upload.rules.stall_s:
+                upload.discard()
+                self.answer(408, "the rest of the file did not arrive in time")
         elif self.arriving_since is not None and not self.refused:
             limits = self.factory.limits
             deadline_s = limits.body_deadline_s if self.head_complete else limits.head_deadline_s
@@ -304,6 +219,7 @@ class Limits(NamedTuple):
     """0: an answer may stay unread for ever."""
     head_deadline_s: float = 30.0
     body_deadline_s: float = 600.0
+    uploads: Rules | None = None
 
 
 class Factory(HTTPFactory):  # type: ignore[misc]
@@ -321,12 +237,19 @@ class Factory(HTTPFactory):  # type: ignore[misc]
     def buildProtocol(self, address: Any) -> Any:
         return http.HTTPFactory.buildProtocol(self, address)  # Daphne's would put its own Request in
 
-    def judge(self, channel: Channel) -> object:
+    def takes_file(self, channel: Channel) -> bool:
+        """Is the body of this request a file?"""
+        if self.limits.uploads is None or channel._command != b"POST":
+            return False
+        operation = resolve(*_target(channel)).operation
+        return operation is not None and operation.takes_file
+
+    def judge(self, channel: Channel) -> Answer | Passed:
         """The gate's verdict from the head alone."""
         request = channel.requests[-1]
-        path = unquote(channel._path.split(b"?", 1)[0].decode("latin-1"))
-        method = channel._command.decode("latin-1")
-        return self.server.judge(method, path, _headers(request), [request.client.host])
+        method, path = _target(channel)
+        verdict: Answer | Passed = self.server.judge(method, path, _headers(request), [request.client.host])
+        return verdict
 
     def startFactory(self) -> None:
         """No access log of Twisted's, so no date to keep for it either."""
@@ -336,6 +259,12 @@ class Factory(HTTPFactory):  # type: ignore[misc]
 
     def log(self, request: Any) -> None:
         pass
+
+
+def _target(channel: Channel) -> tuple[str, str]:
+    """Method and path, as the gate reads them."""
+    path = unquote(channel._path.split(b"?", 1)[0].decode("latin-1"))
+    return channel._command.decode("latin-1"), path
 
 
 def _headers(request: Request) -> list[tuple[bytes, bytes]]:

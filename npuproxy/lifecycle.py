@@ -18,6 +18,7 @@ from inference.types import LoadRequest, Placement
 from npuproxy import listening
 from npuproxy.jobs import Jobs
 from registry import store
+from registry.records import Records
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,16 @@ EMBEDDING = "embedding"
 class Lifecycle:
     """`models` are loaded after the start, on each of `devices` or where the router wants them."""
 
-    def __init__(self, engine: Engine, models: tuple[str, ...], devices: tuple[str, ...], port: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        records: Records,
+        models: tuple[str, ...],
+        devices: tuple[str, ...],
+        port: int,
+    ) -> None:
         self._engine = engine
+        self._records = records
         self._models = models
         self._devices = devices
         self._port = port
@@ -42,6 +51,7 @@ class Lifecycle:
         engines.install(self._engine)
         await self._engine.start()
         self._run(store.watch())
+        self._run(self._records.keep(self._engine))
         self._jobs.start()
         if self._models:
             self._run(self._warm_up())
@@ -57,6 +67,7 @@ class Lifecycle:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self._jobs.stop(), self._engine.stop())
+        await self._records.close()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work))

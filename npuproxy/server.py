@@ -187,6 +187,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
         scope["asgi"] = {"version": "3.0"}
         if scope["type"] == "http":
             scope["npuproxy.writable"] = protocol.flow.writable
+            scope["npuproxy.upload"] = protocol.received
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         application: Awaitable[None] = self.application(
             scope, queue.get, partial(self.handle_reply, protocol)

@@ -12,6 +12,8 @@ from inference.engine import Engine
 from npuproxy import banner, data_folder, event_loop, first_start, listening
 from npuproxy.env import ConfigurationError
 from npuproxy.lifecycle import EMBEDDING, Lifecycle
+from registry import blobs
+from registry.records import Records
 
 logger = logging.getLogger(__name__)
 
@@ -35,15 +37,21 @@ def serve(began: float) -> None:
             print(banner.text(settings.VERSION, url, time.monotonic() - began, password), flush=True)
 
         loop = event_loop.install(settings.EVENT_LOOP)
-        from npuproxy import asgi  # below here Twisted's reactor is the one just installed
+        from npuproxy import asgi, upload  # below here Twisted's reactor is the one just installed
         from npuproxy.channel import Limits
         from npuproxy.server import Server
 
         models = tuple(settings.EMBEDDING_MODEL if name == EMBEDDING else name for name in settings.WARMUP)
-        lifecycle = Lifecycle(Engine(settings.ENGINE), models, settings.WARMUP_DEVICES, port)
-        server = Server(
-            asgi.build(), Limits(settings.MAX_BODY_BYTES, settings.READ_TIMEOUT_S), lifecycle, ready
+        records = Records()
+        engine = Engine(settings.ENGINE, records.loaded, records.used)
+        lifecycle = Lifecycle(engine, records, models, settings.WARMUP_DEVICES, port)
+        upload.prepare(blobs.folder())
+        limits = Limits(
+            settings.MAX_BODY_BYTES,
+            settings.READ_TIMEOUT_S,
+            uploads=upload.Rules(blobs.folder(), settings.MAX_UPLOAD_BYTES),
         )
+        server = Server(asgi.build(), limits, lifecycle, ready)
         try:
             server.run(
                 sockets, loop, plain_signals=settings.EVENT_LOOP == "selector" or sys.platform == "win32"

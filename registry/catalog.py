@@ -123,6 +123,18 @@ def find(key: str, device: str = "") -> tuple[Entry, Build | None] | None:
     return _by_build().get(key)
 
 
+def row_fields(repo: str) -> dict[str, Any]:
+    """What the row of a model from this repository has to say, where its files may not: how it pools.
+
+    Conversions of embedding models mostly lack 1_Pooling/config.json, and a decoder that embeds (Qwen3) looks like a
+    chat model without it. {} for everything else.
+    """
+    entry = _by_repo().get(repo.lower())
+    if entry is None or entry.kind != "embedding":
+        return {}
+    return {"kind": "embedding", "capabilities": ["embedding"], "pooling": entry.pooling}
+
+
 def similar(name: str, most: int = 3) -> list[str]:
     """Short names that look like `name`, the nearest first."""
     shown = [short for entry in entries() for short in entry.names]
@@ -143,6 +155,11 @@ def all_builds(entry: Entry) -> list[tuple[str, Build]]:
 @cache
 def _by_key() -> dict[str, Entry]:
     return {name if ":" in name else name + _LATEST: entry for entry in entries() for name in entry.names}
+
+
+@cache
+def _by_repo() -> dict[str, Entry]:
+    return {build.repo.lower(): entry for entry in entries() for build in entry.builds}
 
 
 @cache

@@ -24,7 +24,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from inference.errors import InferenceError
-from registry import catalog, hub, install, pulls, sealing
+from registry import catalog, hub, install, names, pulls, sealing
 from registry import download as transfers
 from registry.hub_errors import HubError
 from registry.models import Download, Model

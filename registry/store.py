@@ -28,7 +28,7 @@ from registry import model_info, names
 from registry.model_info import ModelInfo
 from registry.models import Model, change
 
-__all__ = ["POLL_S", "ModelInfo", "all_models", "find", "find_sync", "info", "refresh", "watch"]
+__all__ = ["POLL_S", "ModelInfo", "all_models", "find", "find_sync", "info", "refresh", "stamp", "watch"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +87,10 @@ class Store:
     def all_models(self) -> list[ModelInfo]:
         """Every model, the newest first. On the event loop's thread what is in memory, else current."""
         return list((self._rows if _on_a_loop() and self._rows else self._current()).newest_first)
+
+    def stamp(self) -> int:
+        """Of the rows in memory: another one, other rows."""
+        return self._rows.stamp if self._rows else 0
 
     async def refresh(self) -> None:
         """Read the rows if any changed since: one query if none did, else two."""
@@ -180,4 +184,5 @@ find_sync = _store.find_sync
 info = _store.info
 all_models = _store.all_models
 refresh = _store.refresh
+stamp = _store.stamp
 watch = _store.watch

@@ -7,7 +7,8 @@
 
 Weights are "in large file storage": the hub redirects to a second port, as the real one does to its CDN. It shares no
 code with the product. Control: POST /__control__ {"reset": true} | {"fault": {...}} | {"page": 3}, GET /__requests__.
-A fault: {"kind", "path" (regular expression), "on" (api | file | cdn | any), "times" (-1: always), ...}; see Faults.
+A fault: {"kind", "path" (regular expression), "on" (api, file, cache, cdn, any), "times" (-1: always), ...}; see
+Faults.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from hub_store import Refusal, Store
 
 BLOCK_BYTES = 64 * 1024
+OF_A_BODY = ("truncate", "stall", "slow", "flip", "longer", "shorter", "ignore_range", "bad_range", "etag")
 
 
 class Faults:
@@ -54,6 +56,8 @@ class Faults:
         with self.lock:
             for fault in self.planned:
                 fits = fault.get("on", "any") in ("any", on) and re.search(fault.get("path", ""), path)
+                if fault["kind"] in OF_A_BODY and on not in ("cache", "cdn"):
+                    continue
                 if fits and fault.get("times", -1) and fault["kind"] not in found:
                     fault["times"] = fault.get("times", -1) - 1
                     found[fault["kind"]] = fault
@@ -97,6 +101,8 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/__requests__":
             return self.say(200, self.hub.faults.requests)
         on = "cdn" if self.side == "cdn" else "api" if path.startswith("/api/models") else "file"
+        if path.startswith("/api/resolve-cache/"):
+            on = "cache"
         names = ("Host", "Authorization", "Range", "If-Range", "Accept-Encoding", "User-Agent")
         self.hub.faults.requests.append(
             {"on": on, "method": self.command, "path": path, "proxied": bool(parts.netloc),

@@ -175,6 +175,31 @@ def test_original_weights_shrink_when_they_are_converted(
     assert entry.in_memory(build, device) == (round(build.size_bytes * share), precision)
 
 
+def test_a_row_is_told_how_its_model_pools_where_files_mostly_do_not() -> None:
+    assert catalog.row_fields("openvino/BGE-base-en-v1.5-int8-ov") == {
+        "kind": "embedding",
+        "capabilities": ["embedding"],
+        "pooling": "cls",
+    }
+    assert catalog.row_fields("OpenVINO/Qwen3-Embedding-0.6B-int8-ov")["pooling"] == "last_token"
+    assert catalog.row_fields("OpenVINO/Qwen3-8B-int4-ov") == catalog.row_fields("nobody/knows") == {}
+
+
+def test_an_npus_own_build_is_not_for_others_even_where_it_stands_first() -> None:
+    builds = ", ".join(
+        f'{{ precision = "{precision}", repo = "a/{precision}", gb = 1 }}'
+        for precision in ("nf4", "int4-cw", "int4-gq", "int8")
+    )
+    (entry,) = catalog.parse(f"{MODEL}builds = [{builds}]")
+    chosen = {device: entry.build_for(device) for device in ("NPU", "GPU", "CPU", "")}
+    assert {device: build.precision for device, build in chosen.items() if build} == {
+        "NPU": "int4-cw",
+        "GPU": "int8",
+        "CPU": "int8",
+        "": "int8",
+    }
+
+
 MODEL = '[[model]]\nnames = ["x"]\nkind = "chat"\nparameters = "1B"\ncontext = 1\nlicence = "mit"\n'
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from inference.sampling import bounded
 from inference.errors import BadRequest
+from inference.sampling import bounded
 from inference.types import Sampling
 
 

@@ -16,6 +16,7 @@ from inference.config import EngineConfig
 from inference.engine import Engine
 from npuproxy import lifecycle, listening
 from npuproxy.listening import ListenError
+from registry.records import Records
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_a_switch_that_comes_later_is_listened_on_too(
         listener.close()
 
     async def watch_a_while() -> None:
-        life = lifecycle.Lifecycle(Engine(EngineConfig()), (), (), 0)
+        life = lifecycle.Lifecycle(Engine(EngineConfig()), Records(), (), (), 0)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(life._follow_switch(adopt), 0.1)
 

@@ -28,6 +28,8 @@ class Load(Struct, frozen=True, kw_only=True, tag="load"):
     max_prompt_len: int = 0
     min_response_len: int = 0
     cache_dir: str = ""
+    adapters: tuple[tuple[str, float], ...] = ()
+    """(file, alpha) of LoRA weights, in the order in which they are added."""
     pooling: Literal["mean", "cls", "last_token"] = "mean"
     normalize: bool = True
     max_length: int = 0

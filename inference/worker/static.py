@@ -9,6 +9,7 @@ import numpy
 import openvino
 import openvino_genai as genai
 
+from inference.worker.batching import adapters
 from inference.worker.channel import Channel, ServerGone
 from inference.worker.messages import Add, Cancel, Load, Progress, RequestFailed, Step, ToWorker, pack_ids
 from inference.worker.sampling import generation_config
@@ -26,6 +27,8 @@ def properties(load: Load) -> dict[str, Any]:
         options |= {"NPUW_DEVICES": "CPU", "NPUW_ONLINE_PIPELINE": "NONE"}
     if load.cache_dir:
         options["CACHE_DIR"] = load.cache_dir
+    if load.adapters:
+        options["adapters"] = adapters(load)
     return options
 
 

@@ -3,8 +3,9 @@
 from registry.models.alias import Alias
 from registry.models.change import Change, Stamped
 from registry.models.compile_cache import CompileCache
+from registry.models.device import Device
 from registry.models.download import Download
 from registry.models.model import Model
 from registry.models.usage import Usage
 
-__all__ = ["Alias", "Change", "CompileCache", "Download", "Model", "Stamped", "Usage"]
+__all__ = ["Alias", "Change", "CompileCache", "Device", "Download", "Model", "Stamped", "Usage"]

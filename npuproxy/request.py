@@ -1,0 +1,158 @@
+"""One HTTP request on its connection: its body counted or written to a file, its answer held back by its reader."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from typing import TYPE_CHECKING, Any
+
+from daphne.http_protocol import WebRequest
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from npuproxy.upload import Received, Upload, UploadFailed
+
+if TYPE_CHECKING:
+    from npuproxy.channel import Channel
+
+
+@implementer(IPushProducer)
+class Flow:
+    """Whether the client takes what it is sent: one for each request."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._open = asyncio.Event()
+        self._open.set()
+        self._seen: tuple[int, int] = (0, 0)
+        self._seen_at = 0.0
+
+    async def writable(self) -> None:
+        """Returns at once while the buffer is low, else when it has drained or the client is gone."""
+        await self._open.wait()
+
+    def pauseProducing(self) -> None:
+        if self._open.is_set():
+            self._open.clear()
+            self._seen_at = time.monotonic()
+
+    def resumeProducing(self) -> None:
+        self._open.set()
+
+    def stopProducing(self) -> None:
+        self._open.set()
+
+    def stalled_s(self, now: float) -> float:
+        """Seconds since the client last took a byte; 0 while nothing waits for it."""
+        if self._open.is_set():
+            return 0.0
+        position = (len(self._transport.dataBuffer), self._transport.offset)
+        if position != self._seen:
+            self._seen, self._seen_at = position, now
+        return now - self._seen_at
+
+
+class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
+    """A request that counts its body and knows whether its client reads."""
+
+    def __init__(self, channel: Channel, queued: object = False) -> None:
+        super().__init__(channel, queued, parsePOSTFormSubmission=False)
+        self.flow = Flow(channel.transport)
+        self.received_bytes = 0
+        self.upload: Upload | None = None
+        self.received: Received | None = None
+
+    def gotLength(self, length: int | None) -> None:
+        """Twisted would make a file in the system's folder for a long body; a body that is a file has its own."""
+        if self.upload is None:
+            super().gotLength(length)
+        else:
+            self.content = io.BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self.received_bytes += len(data)
+        if self.upload is not None:
+            self._feed(self.upload, data)
+        elif self.received_bytes > self.channel.factory.limits.body_bytes:
+            self.channel.refuse_body()
+        elif not self.channel.refused:
+            super().handleContentChunk(data)
+
+    def _feed(self, upload: Upload, data: bytes) -> None:
+        if self.channel.refused:
+            upload.discard()
+        elif upload.size_bytes + len(data) > upload.rules.most_bytes:
+            upload.discard()
+            self.channel.answer(*upload.rules.too_large())
+        else:
+            upload.feed(data)
+
+    def process(self) -> Any:
+        if self.upload is not None and self.received is None:
+            self._storing = asyncio.ensure_future(self._store(self.upload))
+            return None
+        upgrade = self.requestHeaders.getRawHeaders(b"Upgrade")
+        if upgrade and upgrade[0].lower() == b"websocket":
+            # Its connection goes on under another protocol.
+            self.channel.factory.channels.discard(self.channel)
+        else:
+            self.registerProducer(self.flow, True)
+        return super().process()
+
+    async def _store(self, upload: Upload) -> None:
+        """The request goes on when its file is whole and written."""
+        try:
+            self.received = await upload.finish()
+        except UploadFailed as error:
+            if self.channel is not None:
+                self.channel.answer(error.status, str(error))
+            return
+        if self.channel is None:
+            upload.discard()
+        else:
+            self.process()
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body" and self.method == b"HEAD":
+            message = {**message, "body": b""}  # Daphne would write every body but the first
+        channel = self.channel
+        if channel is not None:
+            channel.hold()
+            try:
+                super().handle_reply(message)
+            finally:
+                channel.flush()
+
+    def handle_exception(self, exception: BaseException) -> None:
+        """The application broke: an error if nothing was sent, else a cut, never half an answer that looks
+        whole.
+        """
+        if self._response_started:
+            self.abort()
+        elif not self.finished and self.channel is not None:
+            self.channel.answer(500, "internal server error")
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        """Daphne's faults, without its page."""
+        if self._response_started:
+            self.abort()
+        elif self.channel is not None:
+            self.channel.answer(status, body)
+
+    def abort(self) -> None:
+        if self.channel is not None:
+            self.channel.transport.abortConnection()
+
+    def finish(self) -> None:
+        if self.producer:
+            self.unregisterProducer()
+        super().finish()
+        if self.upload is not None:
+            self.upload.discard()
+
+    def connectionLost(self, reason: Any) -> None:
+        self.flow.stopProducing()
+        if self.upload is not None:
+            self.upload.discard()
+        super().connectionLost(reason)

@@ -1,0 +1,76 @@
+"""Files that clients sent before they make a model of them: by their sha256, in a folder beside the models.
+
+A file that is part of an installed model counts as sent: it is found where it lies. What a model was made of moves
+into the model's folder; adapters stay here while a row refers to them.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+
+from inference.errors import BadRequest
+from registry.models import Model
+
+FOLDER: Final = ".blobs"
+_DIGEST: Final = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
+
+
+class DigestMismatch(BadRequest):
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__(f'digest mismatch, expected "sha256:{expected}", got "sha256:{got}"', "digest")
+
+
+def folder() -> Path:
+    """On the file system of the models."""
+    return Path(settings.MODEL_PATH) / FOLDER
+
+
+def parse_digest(text: str) -> str:
+    """The 64 hex digits of `sha256:…` or `sha256-…`, in lower case. Raises BadRequest."""
+    match = _DIGEST.fullmatch(text)
+    if match is None:
+        raise BadRequest("invalid digest format", "digest")
+    return match[1].lower()
+
+
+def path_of(sha256: str) -> Path:
+    """Where the blob lies, if it is one."""
+    return folder() / f"sha256-{sha256}"
+
+
+def find(sha256: str) -> Path | None:
+    """A file of this content: a blob, or part of an installed model."""
+    blob = path_of(sha256)
+    if blob.is_file():
+        return blob
+    for path, files in Model.objects.values_list("path", "files"):
+        for name, (size, digest) in files.items():
+            file: Path = Path(path) / name
+            if digest == sha256 and file.is_file() and file.stat().st_size == size:
+                return file
+    return None
+
+
+def keep(received: Path, sha256: str, expected: str) -> bool:
+    """Take over a file that arrived; False when there was one already. Raises DigestMismatch."""
+    if sha256 != expected:
+        raise DigestMismatch(expected, sha256)
+    if find(expected) is not None:
+        return False
+    received.replace(path_of(expected))
+    return True
+
+
+def drop_unused(digests: set[str]) -> None:
+    """Delete those of these blobs that no row refers to."""
+    used = {
+        entry["sha256"] for entries in Model.objects.values_list("adapters", flat=True) for entry in entries
+    }
+    for sha256 in digests - used:
+        with suppress(OSError):
+            path_of(sha256).unlink()

@@ -1,0 +1,27 @@
+"""Rows of devices: written when the server finds them, read for the budgets that operators gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from inference.types import DeviceState
+from registry.models import Device
+
+MB = 1_000_000
+
+
+def found(states: Iterable[DeviceState]) -> None:
+    """Keeps a row for each; writes only what is new, since each write makes the server read the table again."""
+    known = {row.name: row for row in Device.objects.all()}
+    for state in states:
+        row = known.get(state.id) or Device(name=state.id)
+        facts = (state.full_name[:200], state.emulated)
+        if row.pk is None or (row.full_name, row.emulated) != facts:
+            row.full_name, row.emulated = facts
+            row.save()
+
+
+def budgets() -> dict[str, int]:
+    """Device -> bytes, of those that have a budget of their own."""
+    rows = Device.objects.filter(memory_budget_mb__isnull=False).values_list("name", "memory_budget_mb")
+    return {name: megabytes * MB for name, megabytes in rows if megabytes}

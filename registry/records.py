@@ -1,0 +1,209 @@
+"""What the server writes down beside the requests: devices it found, loads, compile caches, use of each model.
+
+Requests and loads are summed in memory and written every few seconds by a thread, so that no request waits for the
+database. What was summed since the last writing is lost when the process is killed, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from django.db import DatabaseError, connections, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from inference.engine import Engine
+from inference.errors import InferenceError
+from inference.reports import LoadReport
+from inference.types import DeviceState, RequestRecord
+from registry import devices, store
+from registry.models import CompileCache, Device, Usage, change
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+WRITE_S: Final = 5.0
+FOLLOW_S: Final = 1.0
+MOST_WAITING: Final = 10_000
+"""Pairs of model and device that wait for the next writing; more are dropped while the database is away."""
+
+
+@dataclass
+class Tally:
+    """Requests of one model on one device since the last writing."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    ttft_s: float | None = None
+    tokens_per_s: float | None = None
+    load_s: float | None = None
+    used_at: datetime = field(default_factory=timezone.now)
+
+    def add(self, record: RequestRecord) -> None:
+        self.requests += 1
+        self.prompt_tokens += record.prompt_tokens
+        self.completion_tokens += record.completion_tokens
+        self.ttft_s = record.ttft_s if record.ttft_s is not None else self.ttft_s
+        if record.completion_tokens > 1 and record.decode_s > 0:
+            self.tokens_per_s = (record.completion_tokens - 1) / record.decode_s
+        self.used_at = datetime.fromtimestamp(record.time, UTC)
+
+    def fold(self, later: Tally) -> None:
+        """Takes in what came after."""
+        self.requests += later.requests
+        self.prompt_tokens += later.prompt_tokens
+        self.completion_tokens += later.completion_tokens
+        for name in ("ttft_s", "tokens_per_s", "load_s"):
+            setattr(self, name, getattr(later, name) or getattr(self, name))
+        self.used_at = later.used_at
+
+
+Key = tuple[str, str]
+"""Model as it was asked for, and the device that executed it."""
+
+
+class Records:
+    """`loaded` and `used` are for the event loop and return at once; `keep` runs beside it."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[Key, Tally] = {}
+        self._caches: list[LoadReport] = []
+        self._devices: tuple[DeviceState, ...] = ()
+        self._followed: tuple[int, int] = (-1, -1)
+        self._budgets: dict[str, int] = {}
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="records")
+
+    # --- on the loop ----------------------------------------------------------------------------------------
+
+    def loaded(self, report: LoadReport) -> None:
+        if report.cache is not None:
+            self._caches.append(report)
+        if (tally := self._tally(report.model, report.executed)) is not None:
+            tally.load_s = report.load_s
+            tally.used_at = timezone.now()
+
+    def used(self, record: RequestRecord) -> None:
+        """Failed requests and those that ran nowhere are no use of a model."""
+        if record.status != 200 or record.route is None or not record.route.executed:
+            return
+        if (tally := self._tally(record.model, record.route.executed)) is not None:
+            tally.add(record)
+
+    def _tally(self, model: str, device: str) -> Tally | None:
+        key = (model, device[:100])
+        if key not in self._tallies and len(self._tallies) >= MOST_WAITING:
+            return None
+        return self._tallies.setdefault(key, Tally())
+
+    async def keep(self, engine: Engine) -> None:
+        """Follow the registry and write, until cancelled; what is left is written by `close`."""
+        turn = 0
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            turn += 1
+            with _logged():
+                await self._follow(engine)
+                if turn % round(WRITE_S / FOLLOW_S) == 0:
+                    await self.write()
+
+    async def _follow(self, engine: Engine) -> None:
+        """Pins and budgets, from whichever process they were set; the devices, once they are known."""
+        states = engine.snapshot().devices
+        if {(state.id, state.full_name) for state in states} != {
+            (state.id, state.full_name) for state in self._devices
+        }:
+            await self._off_loop(lambda: devices.found(states))
+            self._devices = states
+        stamp = await self._off_loop(lambda: change.stamps().get(Device._meta.db_table, 0))
+        seen = (store.stamp(), stamp)
+        if seen != self._followed:
+            if stamp != self._followed[1]:
+                self._budgets = await self._off_loop(devices.budgets)
+            engine.follow({info.spec.name: info.spec for info in store.all_models()}, self._budgets)
+            self._followed = seen
+
+    async def write(self) -> None:
+        """Everything that was summed, in one transaction; it is kept for the next time when that fails."""
+        tallies, self._tallies = self._tallies, {}
+        caches, self._caches = self._caches, []
+        if not (tallies or caches):
+            return
+        try:
+            await self._off_loop(lambda: _write(tallies, caches))
+        except DatabaseError:
+            self._caches = caches + self._caches
+            for key, later in self._tallies.items():
+                tallies.setdefault(key, Tally()).fold(later)
+            self._tallies = tallies
+            raise
+
+    async def close(self) -> None:
+        """Write what is left and end the thread."""
+        with _logged():
+            await self.write()
+        self._thread.submit(connections.close_all)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def _off_loop(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except DatabaseError as error:
+        logger.error("use of models cannot be written now: %s", error)
+        connections.close_all()
+
+
+def _write(tallies: dict[Key, Tally], caches: list[LoadReport]) -> None:
+    with transaction.atomic():
+        for (model, device), tally in tallies.items():
+            with contextlib.suppress(InferenceError):  # the model has gone since
+                _write_usage(store.info(model).digest, device, tally)
+        for report in caches:
+            _write_cache(report)
+
+
+def _write_usage(digest: str, device: str, tally: Tally) -> None:
+    rows = Usage.objects.filter(digest=digest, device=device)
+    if not rows.exists():
+        Usage.objects.create(digest=digest, device=device)
+    latest = {
+        name: value
+        for name in ("ttft_s", "tokens_per_s", "load_s")
+        if (value := getattr(tally, name)) is not None
+    }
+    rows.update(
+        requests=F("requests") + tally.requests,
+        prompt_tokens=F("prompt_tokens") + tally.prompt_tokens,
+        completion_tokens=F("completion_tokens") + tally.completion_tokens,
+        used_at=tally.used_at,
+        **latest,
+    )
+
+
+def _write_cache(report: LoadReport) -> None:
+    use = report.cache
+    assert use is not None
+    key: dict[str, Any] = {
+        "digest": use.key.digest,
+        "device": use.key.device[:40],
+        "driver": use.key.driver[:100],
+        "openvino": use.key.openvino[:100],
+    }
+    now = timezone.now()
+    facts: dict[str, object] = {"path": str(use.path), "size_bytes": use.size_bytes, "used_at": now}
+    if use.compiled:
+        facts |= {"compile_s": report.load_s, "created_at": now}
+    CompileCache.objects.update_or_create(defaults=facts, **key)
