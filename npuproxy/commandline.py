@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     command = arguments[1] if len(arguments) > 1 else "help"
     try:
         if command == "serve":
+            _end_at_once_on_interrupt()
             env.OVERRIDES.update(flags.overrides(arguments[2:]))
         from django.conf import settings
         from django.core.management import execute_from_command_line
@@ -35,3 +37,11 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(f"npuproxy: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end_at_once_on_interrupt() -> None:
+    """Until the server takes the signals over. As an exception, an interrupt that comes during a finaliser is printed
+    and forgotten; there is no process to end yet, and a transaction that is cut is rolled back.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
