@@ -7,5 +7,16 @@ from registry.models.device import Device
 from registry.models.download import Download
 from registry.models.model import Model
 from registry.models.usage import Usage
+from registry.models.verification import Verification
 
-__all__ = ["Alias", "Change", "CompileCache", "Device", "Download", "Model", "Stamped", "Usage"]
+__all__ = [
+    "Alias",
+    "Change",
+    "CompileCache",
+    "Device",
+    "Download",
+    "Model",
+    "Stamped",
+    "Usage",
+    "Verification",
+]
