@@ -3,6 +3,7 @@
     server          one for the session on the default event loop; with the marker `loop`, on both in turn
     serve(**env)    a server of the test's own, with these variables; ended with the test
     hub             a hub of models, empty, that can be made to fail (tests/hub_process.py, tests/hub_repositories.py)
+    hub_server      one for the session whose models come from that hub
 
 The first two check at their end that no process is left behind.
 """
@@ -207,6 +208,36 @@ def hub(hub_of_all: hub_process.Hub) -> Iterator[hub_process.Hub]:
     hub_of_all.reset()
     yield hub_of_all
     hub_of_all.reset()
+
+
+@pytest.fixture(scope="session")
+def hub_server(
+    hub_of_all: hub_process.Hub, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """A ready server that pulls from the hub. Tests share it: they make models of their own, and remove them."""
+    running = start_server(tmp_path_factory.mktemp("hub-server"), HF_ENDPOINT=hub_of_all.url)
+    try:
+        yield running.wait_until_ready()
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def puller_of_all(
+    hub_of_all: hub_process.Hub, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("puller")
+    running = start_server(folder, HF_ENDPOINT=hub_of_all.url, NPU_PROXY_PULL_TIMEOUT="1")
+    try:
+        yield running.wait_until_ready()
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def puller(puller_of_all: RunningServer, hub: hub_process.Hub) -> RunningServer:
+    """A ready server that the tests share; what one of them pulled is there for the next, so names are a test's own."""
+    return puller_of_all
 
 
 def get(url: str, timeout_s: float = 10.0) -> bytes:
