@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,6 @@ from registry import convert, folder, gguf_import, install, names, onnx_import, 
 from registry.convert import Precision, Progress
 from registry.disk_errors import disk_errors
 from registry.models import Model
-from registry.refusals import ImportRefused
 from registry.sources import Source
 
 logger = logging.getLogger(__name__)
@@ -49,22 +49,23 @@ def adopt(path: Path, name: str = "", wishes: Wishes | None = None) -> Model:
     _check_free(wanted, source)
     if source.kind == "openvino" and not wishes.copy:
         return adopt_in_place(source.path, wanted)
-    staging = install.staging_folder(wanted).with_name(f"import-{install.staging_folder(wanted).name}")
+    staging = install.models_folder() / install.STAGING / f"import-{secrets.token_hex(8)}" / source.name
     with disk_errors(wanted.display):
-        shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(mode=0o700, parents=True)
     try:
         with disk_errors(wanted.display):
             fill(source, staging, wishes)
         return install.install(staging, {"name": wanted.display, **origin(source)})
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(staging.parent, ignore_errors=True)
 
 
 def fill(source: Source, target: Path, wishes: Wishes | None = None) -> None:
     """Make the empty folder `target` a folder of IR with SHA256SUMS. Raises as `adopt` does."""
     wishes = wishes or Wishes()
     progress = Phases(wishes.on_progress)
+    if source.path.is_dir():
+        sources.check_links(source.path)
     if source.kind == "openvino":
         progress("copy")
         _copy(source.path, target)
@@ -95,6 +96,8 @@ def default_name(source: Source) -> str:
 def adopt_in_place(path: Path, name: names.Name) -> Model:
     """The row of a folder that stays where it is. SHA256SUMS is checked, or written where there is none."""
     source = Source("openvino", path)
+    sources.check_links(path)
+    sources.check_ir(path, sums.model_files(path))
     if (path / folder.SUMS).exists():
         sums.check(path)
     else:
@@ -102,10 +105,13 @@ def adopt_in_place(path: Path, name: names.Name) -> Model:
     facts = structs.asdict(folder.read(path))
     with transaction.atomic():
         row = Model.by_name(name).select_for_update().first() or Model(name=name.display)
+        before = row.path
         for field, value in (facts | origin(source)).items():
             setattr(row, field, value)
         row.modified_at = timezone.now()
         row.save()
+        if before not in ("", row.path):
+            transaction.on_commit(lambda: install.remove_folder(Path(before)))
     logger.info("registered %s in place", name.display)
     return row
 
@@ -115,7 +121,7 @@ def _check_free(name: names.Name, source: Source) -> None:
     row = Model.by_name(name).first()
     if row is not None and (row.builtin or row.source != source.path.name):
         raise BadRequest(
-            f"a model '{name.display}' exists; give another name with --name, or remove it first", "name"
+            f"a model '{row.name}' exists; give another name with --name, or remove it first", "name"
         )
 
 
@@ -125,8 +131,7 @@ def _copy(path: Path, target: Path) -> None:
         listed = [*folder.sums(path), folder.SUMS]
     else:
         listed = sums.model_files(path)
-    if "openvino_model.xml" not in listed:
-        raise ImportRefused(path.name, f"has a {folder.SUMS} without openvino_model.xml", "remove that file")
+    sources.check_ir(path, listed)
     for name in listed:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path / name, target / name)

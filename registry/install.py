@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ from registry.models import Model
 logger = logging.getLogger(__name__)
 
 STAGING: Final = ".staging"
+_MADE: Final = re.compile(r"\w.*=.*-[0-9a-f]{12}")
+"""`_slug` and the digest."""
 
 
 def models_folder() -> Path:
@@ -64,7 +67,7 @@ def install(staging: Path, row_fields: Mapping[str, Any]) -> Model:
             with disk_errors(name.display):
                 swap.make()
             if before and before != row.path:
-                transaction.on_commit(lambda: _remove_folder(Path(before)))
+                transaction.on_commit(lambda: remove_folder(Path(before)))
     except BaseException:
         swap.undo()
         raise
@@ -118,12 +121,14 @@ def remove(model: Model) -> None:
     with transaction.atomic():
         model.delete()
         if not model.builtin:
-            transaction.on_commit(lambda: _remove_folder(path))
+            transaction.on_commit(lambda: remove_folder(path))
 
 
 def is_ours(path: Path) -> bool:
-    """True for a folder that `install` made: one level below MODEL_PATH, and no link to elsewhere."""
-    return path.parent == models_folder() and not path.name.startswith(".") and not path.is_symlink()
+    """True for a folder that `install` made: one level below MODEL_PATH, with a name that no user would give it, and no
+    link to elsewhere. One that a user put there and registered in place is his."""
+    named = _MADE.fullmatch(path.name) is not None
+    return named and path.parent == models_folder() and not path.is_symlink()
 
 
 def is_referred_to(path: Path) -> bool:
@@ -135,8 +140,9 @@ def is_referred_to(path: Path) -> bool:
     return False
 
 
-def _remove_folder(path: Path) -> None:
-    """Out of sight first, so that a half-removed folder is never taken for a model."""
+def remove_folder(path: Path) -> None:
+    """Unless it is somebody else's, or in use. Out of sight first, so that a half-removed one is never taken for a
+    model."""
     if not is_ours(path) or is_referred_to(path):
         return
     grave = models_folder() / STAGING / f"removed-{path.name}"

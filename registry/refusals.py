@@ -20,6 +20,7 @@ class ImportRefused(BadRequest):
         super().__init__(f"'{file}' {fault}; {way_out}", "path")
         self.file = file
         self.fault = fault
+        self.way_out = way_out
 
 
 class ConverterMissing(BadRequest):

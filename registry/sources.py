@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,6 +19,9 @@ _WAY_OUT: Final = (
     "give a folder of OpenVINO IR or of safetensors, a GGUF file, or the ONNX file of an embedding model"
 )
 _CONFIG_BYTES: Final = 4 * 1024**2
+_TOKENIZERS: Final = ("tokenizer.json", "openvino_tokenizer.xml", "openvino_tokenizer.bin")
+"""The server counts with the first, the runtime with the others; without them a model loads and fails at the first
+request."""
 
 
 class Source(Struct, frozen=True):
@@ -102,3 +106,38 @@ def config(folder: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ImportRefused(folder.name, "has a config.json that is no object", "download it again")
     return value
+
+
+def check_ir(folder: Path, names: Iterable[str]) -> None:
+    """Raises ImportRefused unless the files of these names, of a folder of IR, are all that a model needs."""
+    architecture = str((config(folder).get("architectures") or [""])[0])
+    needed = ["openvino_model.xml", "openvino_model.bin", *_TOKENIZERS]
+    if architecture.endswith(("ForCausalLM", "ForConditionalGeneration")):
+        needed += ["openvino_detokenizer.xml", "openvino_detokenizer.bin"]
+    there = set(names)
+    for name in needed:
+        if name not in there:
+            raise ImportRefused(
+                folder.name,
+                f"lacks {name}",
+                "export it again with its tokenizer, or add it from its repository",
+            )
+
+
+def check_links(folder: Path) -> None:
+    """Raises ImportRefused for a link that leads out of the folder: what it leads to would be shown as the model's.
+
+    Those of a hub's cache (`snapshots/<commit>/name -> ../../blobs/<digest>`) are the model's own files.
+    """
+    inside = [folder.resolve()]
+    if folder.resolve().parent.name == "snapshots":
+        inside.append(folder.resolve().parent.parent / "blobs")
+    for path in sorted((*folder.glob("*"), *folder.glob("*/*"))):
+        if not path.is_symlink():
+            continue
+        target = path.resolve()
+        if not any(target.is_relative_to(place) for place in inside):
+            name = path.relative_to(folder).as_posix()
+            raise ImportRefused(
+                folder.name, f"has a link that leads out of it ({name})", "put the file itself in its place"
+            )
