@@ -223,9 +223,9 @@ class Pool:
         if isinstance(error, WorkerDied):
             self.history.breaker(held.key).crashed()
         elif isinstance(error, LoadFailed) and not isinstance(error, NoRoom):
-            self.history.failed(held.key, str(error))
             words = runtime_words(str(error), str(held.spec.path))
             error = LoadFailed(f"model '{held.spec.name}' could not be loaded on {held.device}: {words}")
+            self.history.failed(held.key, str(error))
         level = logging.ERROR if isinstance(error, ModelDamaged) else logging.WARNING
         logger.log(level, "%s", error)
         if held.worker is not None:

@@ -85,7 +85,10 @@ def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
         wanted = by_name.get(facts.target)
         if wanted is not None and wanted.available and facts.prompt_tokens + 1 > wanted.limit_tokens:
             raise ContextLengthExceeded(facts.prompt_tokens, wanted.limit_tokens)
-        raise DeviceUnavailable(f"{facts.target} cannot answer now: {faults[facts.target].replace('_', ' ')}")
+        why = faults[facts.target].replace("_", " ")
+        if wanted is not None and why == "load failed":
+            why += f": {wanted.load_failed}"
+        raise DeviceUnavailable(f"{facts.target} cannot answer now: {why}")
     if not usable:  # a failed load is tried again when nothing else is left
         usable = [by_name[name] for name, fault in faults.items() if fault == "load_failed"]
     if not usable:

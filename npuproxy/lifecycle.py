@@ -50,6 +50,8 @@ class Lifecycle:
         """Returns when requests may be answered. `adopt` takes a further listening socket."""
         engines.install(self._engine)
         await self._engine.start()
+        await store.refresh()
+        await self._records.follow(self._engine)  # budgets hold from the first load on
         self._run(store.watch())
         self._run(self._records.keep(self._engine))
         self._jobs.start()

@@ -1,7 +1,8 @@
 """What the server writes down beside the requests: devices it found, loads, compile caches, use of each model.
 
 Requests and loads are summed in memory and written every few seconds by a thread, so that no request waits for the
-database. What was summed since the last writing is lost when the process is killed, and nothing else.
+database. While the database is away they wait. What was summed since the last writing is lost when the process is
+killed, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -81,6 +82,8 @@ class Records:
         self._followed: tuple[int, int] = (-1, -1)
         self._budgets: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="records")
+        self._writing: asyncio.Task[None] | None = None
+        self._failing: set[str] = set()
 
     # --- on the loop ----------------------------------------------------------------------------------------
 
@@ -108,15 +111,46 @@ class Records:
         """Follow the registry and write, until cancelled; what is left is written by `close`."""
         turn = 0
         while True:
+            await self.follow(engine)
             await asyncio.sleep(FOLLOW_S)
             turn += 1
-            with _logged():
-                await self._follow(engine)
-                if turn % round(WRITE_S / FOLLOW_S) == 0:
-                    await self.write()
+            if turn % round(WRITE_S / FOLLOW_S) == 0:
+                await self.write()
+
+    async def follow(self, engine: Engine) -> None:
+        """Pins and budgets, from whichever process they were set; the devices, once they are known.
+
+        The store has read its rows before.
+        """
+        await self._tried("followed", self._follow(engine))
+
+    async def write(self) -> None:
+        """Everything that was summed, in one transaction; it is kept for the next time when that fails.
+
+        Goes on when its caller is cancelled.
+        """
+        self._writing = asyncio.create_task(self._tried("written", self._write()))
+        await asyncio.shield(self._writing)
+
+    async def close(self) -> None:
+        """Write what is left and end the thread."""
+        if self._writing is not None:
+            await self._writing
+        await self.write()
+        self._thread.submit(connections.close_all)
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def _tried(self, what: str, work: Awaitable[None]) -> None:
+        """What fails is tried again in its next turn, and logged once until it works again."""
+        try:
+            await work
+            self._failing.discard(what)
+        except DatabaseError as error:
+            if what not in self._failing:
+                logger.error("use and budgets of models cannot be %s now, nothing is lost: %s", what, error)
+            self._failing.add(what)
 
     async def _follow(self, engine: Engine) -> None:
-        """Pins and budgets, from whichever process they were set; the devices, once they are known."""
         states = engine.snapshot().devices
         if {(state.id, state.full_name) for state in states} != {
             (state.id, state.full_name) for state in self._devices
@@ -131,8 +165,7 @@ class Records:
             engine.follow({info.spec.name: info.spec for info in store.all_models()}, self._budgets)
             self._followed = seen
 
-    async def write(self) -> None:
-        """Everything that was summed, in one transaction; it is kept for the next time when that fails."""
+    async def _write(self) -> None:
         tallies, self._tallies = self._tallies, {}
         caches, self._caches = self._caches, []
         if not (tallies or caches):
@@ -146,24 +179,17 @@ class Records:
             self._tallies = tallies
             raise
 
-    async def close(self) -> None:
-        """Write what is left and end the thread."""
-        with _logged():
-            await self.write()
-        self._thread.submit(connections.close_all)
-        await asyncio.to_thread(self._thread.shutdown)
-
     async def _off_loop(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _with_connection, work)
 
 
-@contextlib.contextmanager
-def _logged() -> Iterator[None]:
+def _with_connection(work: Callable[[], T]) -> T:
+    """Run it on this thread's connection. One that may have died is replaced with the next try."""
     try:
-        yield
-    except DatabaseError as error:
-        logger.error("use of models cannot be written now: %s", error)
+        return work()
+    except DatabaseError:
         connections.close_all()
+        raise
 
 
 def _write(tallies: dict[Key, Tally], caches: list[LoadReport]) -> None:
