@@ -7,8 +7,9 @@ a frame, as in every stream.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -20,14 +21,14 @@ from compat_api.dialect import JSON, NDJSON, ndjson
 from compat_api.errors import Failure
 from compat_api.ollama import pull as ollama
 from inference.errors import ShuttingDown
-from registry import pull_state, pulls
+from registry import pull_state, pulls, store
 from registry.models import Download
 from registry.names import UnknownModel
 from registry.pull_state import PullState
 
 T = TypeVar("T")
 
-LOOK_S: Final = 0.1
+LOOK_S: Final = 0.06
 """Between two looks at the row, which its worker writes eight times a second."""
 
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pulls")
@@ -49,7 +50,7 @@ class PullConsumer(InferenceConsumer):
         self.log.model = wish.model
         token = wish.token or self._token_of_header()
         try:
-            state = pull_state.of(await _in_thread(lambda: pulls.request(wish.model, token=token)))
+            state = pull_state.of(await in_thread(lambda: pulls.request(wish.model, token=token)))
         except UnknownModel:  # told where the hub would tell it: in the stream
             state = None
         if wish.stream:
@@ -60,15 +61,12 @@ class PullConsumer(InferenceConsumer):
         await self._follow(state, wish.stream)
 
     async def _follow(self, state: PullState, stream: bool) -> None:
-        frames = ollama.Frames()
-        while True:
-            new = frames.of(state)
-            if stream and new and state.is_active:
-                await self.write(b"".join(ndjson(orjson.dumps(frame)) for frame in new))
-            if not state.is_active:
-                break
-            state = await self._next(state)
-        await self._end(stream, new)
+        last: list[dict[str, Any]] = []
+        async with aclosing(follow(state)) as looks:
+            async for last in looks:
+                if stream and last[-1] != ollama.SUCCESS:
+                    await self.write(b"".join(ndjson(orjson.dumps(frame)) for frame in last))
+        await self._end(stream, last)
 
     async def _end(self, stream: bool, last: list[dict[str, Any]]) -> None:
         self.log.close(200)
@@ -76,16 +74,6 @@ class PullConsumer(InferenceConsumer):
             await self.finish(b"".join(ndjson(orjson.dumps(frame)) for frame in last))
         else:
             await self.reply(JSON, orjson.dumps(last[-1]), [])
-
-    async def _next(self, state: PullState) -> PullState:
-        await asyncio.sleep(LOOK_S)
-        if _closing:
-            raise ShuttingDown
-        assert state.id is not None
-        try:
-            return await _in_thread(lambda: pull_state.read(state.id or 0))
-        except Download.DoesNotExist:
-            raise ollama.PullFailed(f"the pull of {state.name} was removed") from None
 
     def _token_of_header(self) -> str:
         """`X-Hub-Authorization: Bearer hf_…`: Authorization itself is the key of this server."""
@@ -97,7 +85,35 @@ class PullConsumer(InferenceConsumer):
         return ndjson(errors.envelope("ollama", failure.status, failure.message))
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
+async def follow(state: PullState) -> AsyncGenerator[list[dict[str, Any]], None]:
+    """The frames of each look at the pull, until the one that ends with SUCCESS; never an empty list.
+
+    Raises PullFailed and ShuttingDown.
+    """
+    frames = ollama.Frames()
+    while True:
+        new = frames.of(state)
+        if not state.is_active:
+            await store.refresh()  # who reads `success` finds the model in the next list
+        if new:
+            yield new
+        if not state.is_active:
+            return
+        state = await _next(state)
+
+
+async def _next(state: PullState) -> PullState:
+    await asyncio.sleep(LOOK_S)
+    if _closing:
+        raise ShuttingDown
+    assert state.id is not None
+    try:
+        return await in_thread(lambda: pull_state.read(state.id or 0))
+    except Download.DoesNotExist:
+        raise ollama.PullFailed(f"the pull of {state.name} was removed") from None
+
+
+async def in_thread(work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(_thread, _with_connection, work)
 
 

@@ -222,24 +222,6 @@ def hub_server(
         running.stop()
 
 
-@pytest.fixture(scope="session")
-def puller_of_all(
-    hub_of_all: hub_process.Hub, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningServer]:
-    folder = tmp_path_factory.mktemp("puller")
-    running = start_server(folder, HF_ENDPOINT=hub_of_all.url, NPU_PROXY_PULL_TIMEOUT="1")
-    try:
-        yield running.wait_until_ready()
-    finally:
-        running.stop()
-
-
-@pytest.fixture
-def puller(puller_of_all: RunningServer, hub: hub_process.Hub) -> RunningServer:
-    """A ready server that the tests share; what one of them pulled is there for the next, so names are a test's own."""
-    return puller_of_all
-
-
 def get(url: str, timeout_s: float = 10.0) -> bytes:
     """The body of a GET that succeeds."""
     with urllib.request.urlopen(url, timeout=timeout_s) as response:

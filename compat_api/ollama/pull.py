@@ -19,7 +19,7 @@ MANIFEST = {"status": "pulling manifest"}
 _VERIFYING = {"status": "verifying sha256 digest"}
 _CONVERTING = {"status": "converting to OpenVINO IR"}
 _WRITING = {"status": "writing manifest"}
-_SUCCESS = {"status": "success"}
+SUCCESS = {"status": "success"}
 _PHASES = ("manifest", "files", "verify", "convert", "install")
 
 
@@ -78,7 +78,7 @@ class Frames:
         for passed in range(self._phase + 1, min(phase, len(_PHASES) - 1) + 1):
             frames += self._entered(_PHASES[passed], state)
         self._phase = phase
-        return [*frames, _SUCCESS] if done else frames
+        return [*frames, SUCCESS] if done else frames
 
     def _entered(self, phase: str, state: PullState) -> list[dict[str, Any]]:
         if phase == "convert":
@@ -86,14 +86,14 @@ class Frames:
         return {"verify": [_VERIFYING], "install": [_WRITING]}.get(phase, [])
 
     def _files(self, state: PullState, whole: bool) -> list[dict[str, Any]]:
-        """With digest where the hub announces one or the file is whole; else one frame by name, so that a client sees
-        that bytes flow."""
-        moved = [file for file in state.files if whole or file.completed_bytes]
-        frames = [_layer(file) for file in moved if file.sha256 and self._note(file)]
-        if frames:
-            return frames
-        nameless = [file for file in moved if not file.sha256 and self._note(file)]
-        return [{"status": f"pulling {file.name}", **_amounts(file)} for file in nameless[:1]]
+        """A layer for each file whose digest is known, the first time before its first byte. Small files, which hubs
+        announce without one, get theirs when they are whole. Only where a hub announces none at all the files go by
+        name meanwhile, so that a client sees that bytes flow."""
+        layers = [file for file in state.files if file.sha256]
+        if layers:
+            return [_layer(file) for file in layers if self._note(file)]
+        moved = [file for file in state.files if (whole or file.completed_bytes) and self._note(file)]
+        return [{"status": f"pulling {file.name}", **_amounts(file)} for file in moved]
 
     def _note(self, file: FileState) -> bool:
         """Whether this is news. A file that got its digest when it was whole is told of again, with it."""
