@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from compat_api import embeddings, generation, pulling
+from compat_api import creating, embeddings, generation, pulling
 from compat_api.consumer import InferenceConsumer, Message, Receive, Send
 
 CONSUMERS: dict[str, type[InferenceConsumer]] = {
     **dict.fromkeys(generation.DIALECTS, generation.GenerationConsumer),
     **dict.fromkeys(embeddings.DIALECTS, embeddings.EmbeddingConsumer),
     "pull": pulling.PullConsumer,
+    "create": creating.CreateConsumer,
+    "push": creating.PushConsumer,
 }
 """By operation name: exactly the operations of urls.py that stream."""
 

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compat_api.discovery import KnownModelsView, SearchView
+from compat_api.managing import BlobView, CopyView, DeleteView
 from compat_api.ollama import catalogue as ollama
 from compat_api.openai import catalogue as openai
 from compat_api.wire_view import OpenAIRenderer, WireView
@@ -66,6 +67,9 @@ VIEWS: dict[str, type[WireView]] = {
     "ps": PsView,
     "models.known": KnownModelsView,
     "search": SearchView,
+    "copy": CopyView,
+    "delete": DeleteView,
+    "blob": BlobView,
     "openai.models": OpenAIModelsView,
     "openai.model": OpenAIModelView,
 }

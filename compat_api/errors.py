@@ -44,6 +44,7 @@ _NOT_FOUND_WORDS = {
     "embed": _TRY_PULLING,
     "openai.embeddings": _TRY_PULLING,
     "show": "model '{full}' not found",
+    "copy": 'model "{name}" not found',
 }
 _OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
 

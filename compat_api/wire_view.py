@@ -65,6 +65,8 @@ class WireView(APIView):
 
     operation: Operation
     log: RequestLog
+    upload: Any
+    """Where the operation takes a file: `path`, `sha256`, `size_bytes` of what arrived (npuproxy/upload.py)."""
 
     @property
     def default_response_headers(self) -> dict[str, str]:
@@ -74,6 +76,7 @@ class WireView(APIView):
     def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
         scope = request.scope
         self.operation = scope["npuproxy.resolved"].operation
+        self.upload = scope.get("npuproxy.upload")
         self.log = RequestLog(scope["npuproxy.request_id"], request.method, request.path, self.operation)
         return super().initialize_request(request, *args, **kwargs)
 

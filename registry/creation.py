@@ -21,7 +21,7 @@ from django.utils import timezone
 from msgspec import Struct, structs
 
 from inference.chat_template import ChatTemplate
-from inference.errors import BadRequest
+from inference.errors import BadRequest, ModelNotFound
 from inference.types import Message
 from registry import blobs, folder, go_template, install, lora, names, parameters, store
 from registry.modelfile import ROLES, Said
@@ -65,17 +65,10 @@ def create(recipe: Recipe, say: Say = str, cancelled: Callable[[], bool] = bool)
     `say` gets Ollama's status lines, the first when nothing in the recipe can be wrong any more. Raises BadRequest,
     ModelNotFound, ModelDamaged, and for files what `registry.importer` raises.
     """
-    name = names.parse(recipe.name)
-    _check_lengths(recipe)
+    name = check(recipe)
     if recipe.files:
         return _from_files(recipe, name, say, cancelled)
-    if not recipe.source:
-        raise BadRequest("neither 'from' or 'files' was specified", "from")
-    if recipe.precision:
-        raise BadRequest(
-            f"'quantize': {recipe.source} is converted already; quantise when files are converted", "quantize"
-        )
-    parent = _row(recipe.source)
+    parent = row_of(recipe.source)
     row = Model(**inherited(parent))
     row.name = name.display
     row.parent = parent.parent if parent.name.lower() == name.key else parent.name
@@ -83,6 +76,22 @@ def create(recipe: Recipe, say: Say = str, cancelled: Callable[[], bool] = bool)
     say(f"using existing layer sha256:{row.digest}")
     _say_texts(recipe, say)
     return save(row, name, say)
+
+
+def check(recipe: Recipe) -> names.Name:
+    """What can be said without a look at the models. The name to be; raises BadRequest."""
+    name = names.parse(recipe.name)
+    _check_lengths(recipe)
+    parameters.checked(recipe.parameters)
+    if recipe.files and recipe.source:
+        raise BadRequest("give 'from' or 'files', not both", "from")
+    if not recipe.files and not recipe.source:
+        raise BadRequest("neither 'from' or 'files' was specified", "from")
+    if recipe.source and recipe.precision:
+        raise BadRequest(
+            f"'quantize': {recipe.source} is converted already; quantise when files are converted", "quantize"
+        )
+    return name
 
 
 def inherited(parent: Model) -> dict[str, Any]:
@@ -108,9 +117,12 @@ def save(row: Model, name: names.Name, say: Say = str) -> Model:
     return row
 
 
-def _row(name: str) -> Model:
+def row_of(name: str) -> Model:
     """Raises ModelNotFound with the name as it was written; aliases count."""
-    return Model.objects.get(name=store.info(name).name)
+    row = Model.objects.filter(name=store.info(name).name).first()
+    if row is None:  # another process removed it within this second
+        raise ModelNotFound(name)
+    return row
 
 
 def _apply(recipe: Recipe, row: Model) -> None:
@@ -187,8 +199,6 @@ def _blob(name: str, digest: str) -> tuple[Path, str]:
 
 
 def _from_files(recipe: Recipe, name: names.Name, say: Say, cancelled: Callable[[], bool]) -> Model:
-    if recipe.source:
-        raise BadRequest("give 'from' or 'files', not both", "from")
     found = {_relative(given): _blob(given, digest) for given, digest in recipe.files.items()}
     workshop = install.models_folder() / install.STAGING / f"create-{secrets.token_hex(8)}"
     gathered, made = workshop / "files", workshop / "model"

@@ -27,7 +27,7 @@ def copy(source: str, destination: str) -> Model:
     Raises BadRequest for a name and ModelNotFound. Aliases of the source count; the copy is of what they stand for.
     """
     target = names.parse(destination)
-    original = Model.objects.get(name=store.info(source).name)
+    original = creation.row_of(source)
     if original.name.lower() == target.key:
         return original
     row = Model(**creation.inherited(original))

@@ -1,0 +1,43 @@
+"""What changes models and does not stream: copies, removals, files that are sent. DRF views of the native API."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from compat_api.ollama import create as ollama
+from compat_api.wire_view import WireView
+from registry import blobs, removal
+
+
+class CopyView(WireView):
+    """POST /api/copy: an empty answer."""
+
+    def post(self, request: Request) -> HttpResponse:
+        asked = ollama.parse_copy(request.body)
+        self.log.model = asked.source
+        removal.copy(asked.source, asked.destination)
+        return HttpResponse(content_type="text/plain")
+
+
+class DeleteView(WireView):
+    """DELETE /api/delete, with a body: an empty answer."""
+
+    def delete(self, request: Request) -> HttpResponse:
+        name = ollama.parse_delete(request.body)
+        self.log.model = name
+        removal.remove(name)
+        return HttpResponse(content_type="text/plain")
+
+
+class BlobView(WireView):
+    """HEAD asks for a file by its sha256, POST sends it; its body is on disk by the time we are asked."""
+
+    def head(self, request: Request, id: str) -> HttpResponse:
+        found = blobs.find(blobs.parse_digest(id))
+        return HttpResponse(status=200 if found else 404, content_type="text/plain")
+
+    def post(self, request: Request, id: str) -> HttpResponse:
+        expected = blobs.parse_digest(id)
+        new = blobs.keep(self.upload.path, self.upload.sha256, expected)
+        return HttpResponse(status=201 if new else 200, content_type="text/plain")
