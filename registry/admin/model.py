@@ -1,63 +1,74 @@
-"""Models in admin: what is it, where does it run, is it well. Nothing is typed here: rows come
-from installing."""
+"""Models in admin: what is it, where does it run, is it well. Nothing is typed: rows come from pulls and imports."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any
 
-from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.template.defaultfilters import filesizeformat
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from inference.errors import InferenceError
-from inference.types import LoadedModel, LoadRequest
-from registry import pulls, verification, weights
-from registry.models import Model
+from registry import weights
+from registry.admin import cells, model_health
+from registry.admin.model_actions import ModelActions
+from registry.admin.model_filters import LoadedFilter, VerifiedFilter
+from registry.admin.pull_form import pull_page
+from registry.models import Alias, CompileCache, Model, Usage
 
-if TYPE_CHECKING:
-    from inference.engine import Engine
+MOST_WATCHED = 200
+"""Rows of one page whose state moves."""
 
-    _Admin = admin.ModelAdmin[Model]
-else:
-    _Admin = admin.ModelAdmin  # takes no parameter at run time
+HEAVY = ("files", "tokenizer", "chat_template", "template", "system", "licence", "messages", "parameters")
+"""Fields that no list shows, some of a megabyte."""
 
-T = TypeVar("T")
 
-LOAD_TIMEOUT_S: Final = 600.0
-"""As long as a worker may be silent while it loads (openvino-facts 23)."""
+class _List(ChangeList):
+    """A page of the list, without the texts that it does not show."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if isinstance(self.result_list, QuerySet):
+            self.result_list = self.result_list.defer(*HEAVY)
 
 
 @admin.register(Model)
-class ModelAdmin(_Admin):
+class ModelAdmin(ModelActions):
     """Read-only but for its actions; a load runs in the server's engine, which lives in the same process."""
 
     list_display = (
-        "name",
+        "shown_name",
+        "runs_on",
+        "verified",
         "kind",
         "size",
         "parameter_size",
         "quantization",
-        "context_length",
+        "context",
         "can",
-        "runs_on",
-        "builtin",
+        "last_used",
+        "speed",
     )
-    list_filter = ("kind", "family", "quantization", "builtin")
-    search_fields = ("name", "family", "architecture", "digest")
-    actions = ("verify", "pull", "load", "unload")
+    list_filter = ("kind", LoadedFilter, VerifiedFilter, "pinned", "quantization", "family", "builtin")
+    search_fields = ("name", "family", "architecture", "digest", "source")
+    list_per_page = 50
+    list_select_related = ("verification",)
+    show_full_result_count = False
+    change_form_template = "admin/registry/model_page.html"
+    change_list_template = "admin/registry/model_list.html"
     fieldsets = (
-        (None, {"fields": ("name", "kind", "can", "runs_on", "builtin", "pinned", "modified_at")}),
+        (None, {"fields": ("kind", "can", "size", "licence_line")}),
+        ("Where it runs", {"fields": ("runs_on", "pinned", "usage", "caches")}),
+        ("Is it well", {"fields": ("verified", "faults")}),
         (
             "What it is",
             {
                 "fields": (
-                    "architecture",
                     "family",
+                    "architecture",
                     "parameter_size",
                     "quantization",
                     "context_length",
@@ -65,14 +76,93 @@ class ModelAdmin(_Admin):
                     "block_count",
                     "head_count",
                     "head_count_kv",
-                    "kv_bytes_per_token",
+                    "kv_cache",
                 )
             },
         ),
-        ("How it is loaded", {"fields": ("exact", "pooling", "normalize", "system", "parameters")}),
-        ("Files", {"fields": ("size", "digest", "path", "file_table")}),
-        ("Texts", {"classes": ("collapse",), "fields": ("chat_template", "template", "licence")}),
+        (
+            "Where it comes from and lies",
+            {
+                "fields": (
+                    "builtin",
+                    "source",
+                    "revision",
+                    "parent",
+                    "children",
+                    "aliases",
+                    "format",
+                    "modified_at",
+                    "path",
+                    "digest",
+                    "file_table",
+                )
+            },
+        ),
+        (
+            "How it is loaded",
+            {"fields": ("exact", "pooling", "normalize", "system", "parameters", "adapters")},
+        ),
+        ("Texts", {"classes": ("collapse",), "fields": ("template", "chat_template", "licence")}),
     )
+
+    class Media:
+        css = cells.STYLES
+        js = ("models.js",)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("pull/", view(pull_page), name="registry_model_pull"),
+            path("live/", view(self.live), name="registry_model_live"),
+            *super().get_urls(),
+        ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
+        last = Usage.objects.filter(digest=OuterRef("digest")).order_by("-used_at")
+        fast = last.filter(tokens_per_s__isnull=False)
+        rows: QuerySet[Model] = super().get_queryset(request)
+        return rows.annotate(
+            used_at=Subquery(last.values("used_at")[:1]),
+            used_on=Subquery(last.values("device")[:1]),
+            tokens_per_s=Subquery(fast.values("tokens_per_s")[:1]),
+        )
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        may_pull = request.user.has_perm("registry.add_download")
+        return super().changelist_view(request, {**(extra_context or {}), "may_pull": may_pull})
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[_List]:
+        return _List
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Nothing to save: the page has the actions instead."""
+        no_saving = dict.fromkeys(("show_save", "show_save_and_continue", "show_save_and_add_another"), False)
+        actions = [
+            (name, str(description).replace(" the selected models", "").replace("selected models", "it"))
+            for name, (_, _, description) in self.get_actions(request).items()
+            if name != "remove"
+        ]
+        context = {**no_saving, "title": "Model", "page_actions": actions, "list_url": _list_url(self)}
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any
+    ) -> HttpResponse | None:
+        """An action that was begun on a model's page goes back there."""
+        response: HttpResponse | None = super().response_action(request, queryset, *args)
+        page = request.POST.get("page", "")
+        if page.isdecimal() and isinstance(response, HttpResponseRedirect):
+            name = f"{self.admin_site.name}:registry_model_change"
+            return HttpResponseRedirect(reverse(name, args=(page,)))
+        return response
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         return [str(name) for _, options in self.fieldsets for name in options["fields"]]
@@ -80,123 +170,153 @@ class ModelAdmin(_Admin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+    def live(self, request: HttpRequest) -> JsonResponse:
+        """The cells of the rows `?id=…&id=…` that move, for the page's script."""
+        wanted = [int(pk) for pk in request.GET.getlist("id")[:MOST_WATCHED] if pk.isdecimal()]
+        rows = Model.objects.select_related("verification").filter(pk__in=wanted)
+        seen = rows.only("name", "digest", "verification") if self.has_view_permission(request) else []
+        return JsonResponse(
+            {
+                "models": [
+                    {
+                        "id": row.pk,
+                        "runs_on": str(model_health.where(row)),
+                        "verified": str(model_health.verified(row)),
+                    }
+                    for row in seen
+                ]
+            }
+        )
+
+    # --- a row of the list ------------------------------------------------------------------------------------
+
+    @admin.display(description="name", ordering="name")
+    def shown_name(self, row: Model) -> SafeString:
+        marks = [mark for mark, is_so in (("pinned", row.pinned), ("built in", row.builtin)) if is_so]
+        return format_html('<span class="name">{}</span> {}', row.name, cells.tags(marks) if marks else "")
+
+    @admin.display(description="runs on")
+    def runs_on(self, row: Model) -> SafeString:
+        return format_html(
+            '<span data-model="{}" data-cell="runs_on">{}</span>', row.pk, model_health.where(row)
+        )
+
+    @admin.display(description="files", ordering="verification__ended_at")
+    def verified(self, row: Model) -> SafeString:
+        return format_html(
+            '<span data-model="{}" data-cell="verified">{}</span>', row.pk, model_health.verified(row)
+        )
 
     @admin.display(ordering="size_bytes")
     def size(self, row: Model) -> str:
-        return filesizeformat(row.size_bytes)
+        return cells.size(row.size_bytes)
 
     @admin.display(description="parameters", ordering="parameter_count")
     def parameter_size(self, row: Model) -> str:
-        return weights.human(row.parameter_count) if row.parameter_count else "unknown"
+        return weights.human(row.parameter_count) if row.parameter_count else cells.UNKNOWN
+
+    @admin.display(description="context", ordering="context_length")
+    def context(self, row: Model) -> str:
+        return f"{row.context_length:,}"
 
     @admin.display(description="capabilities")
-    def can(self, row: Model) -> str:
-        return ", ".join(row.capabilities)
+    def can(self, row: Model) -> SafeString:
+        return cells.tags(row.capabilities)
 
-    @admin.display(description="runs on")
-    def runs_on(self, row: Model) -> str:
-        """Every worker that holds the model now, by the device that executes it."""
-        server = _server()
-        if server is None:
-            return "unknown"
-        held = [_place(model) for model in server.snapshot().models if model.digest == row.digest]
-        return ", ".join(held) or "not loaded"
+    @admin.display(description="last used", ordering="used_at")
+    def last_used(self, row: Model) -> SafeString:
+        used_at, used_on = getattr(row, "used_at", None), getattr(row, "used_on", None)
+        if used_at is None:
+            return cells.ago(None)
+        return format_html("{} <small>on {}</small>", cells.ago(used_at), used_on)
 
-    @admin.display(description="KV cache bytes a token")
-    def kv_bytes_per_token(self, row: Model) -> int:
-        return row.kv_bytes_per_token
+    @admin.display(description="tokens/s", ordering="tokens_per_s")
+    def speed(self, row: Model) -> str:
+        rate = getattr(row, "tokens_per_s", None)
+        return f"{rate:,.0f}" if rate else cells.UNKNOWN
+
+    # --- its page ---------------------------------------------------------------------------------------------
+
+    @admin.display(description="damaged files")
+    def faults(self, row: Model) -> SafeString:
+        return model_health.faults(row)
+
+    @admin.display(description="licence")
+    def licence_line(self, row: Model) -> str:
+        return row.licence.strip().partition("\n")[0][:120] or cells.UNKNOWN
+
+    @admin.display(description="KV cache")
+    def kv_cache(self, row: Model) -> str:
+        return f"{row.kv_bytes_per_token:,} bytes a token" if row.kv_bytes_per_token else cells.UNKNOWN
+
+    @admin.display(description="use, by device")
+    def usage(self, row: Model) -> SafeString:
+        head = ("device", "requests", "prompt tokens", "tokens", "TTFT", "tokens/s", "load", "last used")
+        return cells.table(
+            head,
+            (
+                (
+                    use.device,
+                    f"{use.requests:,}",
+                    f"{use.prompt_tokens:,}",
+                    f"{use.completion_tokens:,}",
+                    cells.seconds(use.ttft_s),
+                    f"{use.tokens_per_s:,.0f}" if use.tokens_per_s else cells.UNKNOWN,
+                    cells.seconds(use.load_s),
+                    cells.ago(use.used_at),
+                )
+                for use in Usage.objects.filter(digest=row.digest)
+            ),
+        )
+
+    @admin.display(description="compile caches")
+    def caches(self, row: Model) -> SafeString:
+        rows = CompileCache.objects.filter(digest=row.digest)
+        return cells.table(
+            ("device", "driver", "OpenVINO", "size", "compiled in", "last used"),
+            (
+                (
+                    cache.device,
+                    cache.driver or cells.UNKNOWN,
+                    cache.openvino,
+                    cells.size(cache.size_bytes),
+                    cells.seconds(cache.compile_s),
+                    cells.ago(cache.used_at),
+                )
+                for cache in rows
+            ),
+        )
+
+    @admin.display(description="made from it")
+    def children(self, row: Model) -> SafeString:
+        return _links(Model.objects.filter(parent__iexact=row.name).only("name"), "model")
+
+    @admin.display(description="aliases")
+    def aliases(self, row: Model) -> SafeString:
+        return _links(Alias.objects.filter(target__iexact=row.name), "alias")
 
     @admin.display(description="files")
     def file_table(self, row: Model) -> SafeString:
-        lines = format_html_join(
-            "",
-            '<tr><td>{}</td><td style="text-align:right">{}</td><td><code>{}</code></td></tr>',
-            ((name, filesizeformat(size), sha256) for name, (size, sha256) in sorted(row.files.items())),
+        return cells.table(
+            ("file", "size", "sha256"),
+            (
+                (name, cells.size(size), cells.mono(sha256))
+                for name, (size, sha256) in sorted(row.files.items())
+            ),
         )
-        return format_html("<table>{}</table>", lines)
-
-    @admin.action(description="Verify the files of the selected models", permissions=["change"])
-    def verify(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
-        for row in rows:
-            checks = list(verification.check_files(row.spec()))
-            faults = [f"{check.file} {check.fault}" for check in checks if not check.good]
-            if faults:
-                self.message_user(
-                    request, f"Damaged files of {row.name}: {'; '.join(faults)}", messages.ERROR
-                )
-            else:
-                self.message_user(
-                    request, f"All {len(checks)} files of {row.name} are good", messages.SUCCESS
-                )
-
-    @admin.action(description="Pull the selected models again", permissions=["change"])
-    def pull(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
-        """Where the repository has not changed this fetches only what is missing."""
-        for row in rows:
-            if not row.source or row.builtin:
-                self.message_user(request, f"Nothing to pull: {row.name} came from no hub", messages.WARNING)
-                continue
-            pulls.pull_again(row)
-            self.message_user(request, f"Asked for {row.name}; see Downloads", messages.SUCCESS)
-
-    @admin.action(description="Load the selected models", permissions=["change"])
-    def load(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
-        def work(server: Engine, row: Model) -> Coroutine[Any, Any, LoadedModel]:
-            return server.load(row.spec(), LoadRequest(model=row.name))
-
-        self._on_engine(request, rows, work, lambda name, loaded: f"Loaded {name} on {_place(loaded)}")
-
-    @admin.action(description="Unload the selected models", permissions=["change"])
-    def unload(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
-        def work(server: Engine, row: Model) -> Coroutine[Any, Any, bool]:
-            return server.unload(row.spec())
-
-        self._on_engine(request, rows, work, _unloaded)
-
-    def _on_engine(
-        self,
-        request: HttpRequest,
-        rows: QuerySet[Model],
-        work: Callable[[Engine, Model], Coroutine[Any, Any, T]],
-        done: Callable[[str, T], str],
-    ) -> None:
-        """Run it for each row on the engine's loop while this request's thread waits, and say how it went.
-
-        Admin capitalises what it is told, so no message begins with a model's name.
-        """
-        server = _server()
-        if server is None or server.loop is None:
-            self.message_user(request, "Models load in the server: start it with `serve`", messages.ERROR)
-            return
-        for row in rows:
-            running = asyncio.run_coroutine_threadsafe(work(server, row), server.loop)
-            try:
-                self.message_user(request, done(row.name, running.result(LOAD_TIMEOUT_S)), messages.SUCCESS)
-            except InferenceError as error:
-                self.message_user(request, f"Failed for {row.name}: {error}", messages.ERROR)
-            except TimeoutError:
-                running.cancel()
-                self.message_user(
-                    request, f"Gave up on {row.name} after {LOAD_TIMEOUT_S:g} s", messages.ERROR
-                )
 
 
-def _server() -> Engine | None:
-    """The engine, where this process is the server; commands load the admin too and are spared the import."""
-    from inference import engine
-
-    try:
-        return engine.current()
-    except RuntimeError:
-        return None
+def _list_url(model_admin: ModelAdmin) -> str:
+    return reverse(f"{model_admin.admin_site.name}:registry_model_changelist")
 
 
-def _unloaded(name: str, was_loaded: bool) -> str:
-    return f"Unloaded {name}" if was_loaded else f"Nothing to do: {name} was not loaded"
-
-
-def _place(model: LoadedModel) -> str:
-    where = model.executed or model.device
-    return where if model.state == "ready" else f"{where} (loading)"
+def _links(rows: QuerySet[Any], table: str) -> SafeString:
+    """Their pages, twenty at most."""
+    shown = list(rows[:21])
+    links = ((reverse(f"admin:registry_{table}_change", args=(row.pk,)), row.name) for row in shown[:20])
+    more = ", …" if len(shown) > 20 else ""
+    return (
+        format_html("{}{}", format_html_join(", ", '<a href="{}">{}</a>', links), more)
+        if shown
+        else cells.UNKNOWN
+    )
