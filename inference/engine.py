@@ -39,6 +39,7 @@ from inference.reports import LoadReport
 from inference.texts import Texts
 from inference.types import (
     ChatRequest,
+    DeviceState,
     Embeddings,
     EmbedRequest,
     Event,
@@ -169,6 +170,10 @@ class Engine:
     async def unload(self, spec: ModelSpec) -> bool:
         """After the running requests of its worker, pinned or not; False when it was not loaded."""
         return await self._pool.unload(spec.load_key)
+
+    async def devices(self) -> tuple[DeviceState, ...]:
+        """Waits until the runtime has named them. Raises LoadFailed."""
+        return tuple(backend.state() for backend in (await self._known_backends()).values())
 
     def follow(self, models: Mapping[str, ModelSpec], budgets: Mapping[str, int]) -> None:
         """What the registry says now, by name: pins count at once. Bytes by device: count from the next load on."""

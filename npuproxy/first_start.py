@@ -18,14 +18,19 @@ logger = logging.getLogger(__name__)
 ADMIN = "admin"
 
 
-def prepare_database() -> str | None:
-    """Tables and rows as this version wants them. Returns the admin's password if it was made just now."""
+def prepare_tables() -> None:
+    """Tables, and rows of what ships with the program, as this version wants them."""
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         logger.info("the database is brought up to date")
         call_command("migrate", verbosity=0, interactive=False)
     sync_builtin_models()
     sync_folders()
+
+
+def prepare_database() -> str | None:
+    """What a server needs. Returns the admin's password if it was made just now."""
+    prepare_tables()
     password = create_admin()
     connection.close()
     return password

@@ -1,8 +1,12 @@
-"""A bar on standard error for work that is counted in bytes; silent where standard error is no terminal."""
+"""What moves on standard error while work goes on: a bar where bytes are counted, a clock where nothing can be.
+
+Silent where standard error is no terminal.
+"""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import Self, TextIO
@@ -53,3 +57,36 @@ class ByteBar:
     def _write(self, line: str) -> None:
         self._stream.write(f"\r\x1b[K{line}")
         self._stream.flush()
+
+
+class Spinner:
+    """`with Spinner("demo on NPU"): …`: a sign of life and the seconds so far. The line is gone afterwards."""
+
+    SIGNS = "|/-\\"
+
+    def __init__(self, label: str, stream: TextIO | None = None) -> None:
+        self._label = label
+        self._stream = stream or sys.stderr
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._turn, daemon=True) if self._stream.isatty() else None
+
+    def __enter__(self) -> Self:
+        if self._thread is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._over.set()
+            self._thread.join()
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+    def _turn(self) -> None:
+        began, turn = time.monotonic(), 0
+        while not self._over.wait(EVERY_S):
+            sign, turn = self.SIGNS[turn % len(self.SIGNS)], turn + 1
+            self._stream.write(f"\r\x1b[K{sign} {self._label}  {time.monotonic() - began:.1f} s")
+            self._stream.flush()
