@@ -76,9 +76,10 @@ def _words(error: Exception, operation: Operation | None) -> str:
         return _TOO_LARGE  # Django's words speak of its settings
     if operation is None:
         return str(error)
-    if type(error) is inference_errors.ModelNotFound and operation.name in _NOT_FOUND_WORDS:
-        full = names.parse(error.name).display if error.name else ""
-        return _NOT_FOUND_WORDS[operation.name].format(name=error.name, full=full)
+    missing = error.name if type(error) is inference_errors.ModelNotFound else ""
+    if missing and operation.name in _NOT_FOUND_WORDS:
+        full = names.parse(missing).display
+        return _NOT_FOUND_WORDS[operation.name].format(name=missing, full=full)
     if isinstance(error, inference_errors.ContextLengthExceeded) and operation.dialect == "openai":
         least = "at least " if error.at_least else ""
         return (

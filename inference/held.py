@@ -30,6 +30,8 @@ class Held:
         self.admitted = False
         """Room was made for it: it counts against the budgets."""
         self.evicting = False
+        self.is_orphan = False
+        """No name is left for it in the registry: removed, or replaced by other files."""
         self.pinned = spec.pinned
         self.keep_alive_s = 0.0
         self.expires_at: float | None = None
@@ -62,6 +64,7 @@ class Held:
             if name in models and models[name].load_key == self.spec.load_key
         }
         self._specs = kept or self._specs
+        self.is_orphan = not kept
         before, self.pinned = self.pinned, any(spec.pinned for spec in kept.values())
         return before != self.pinned
 

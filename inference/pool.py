@@ -264,20 +264,27 @@ class Pool:
         """Every copy of a model, pinned or not, after its running requests. False when it was not loaded."""
         copies = [held for held in self._held.values() if held.key[0] == load_key]
         for held in copies:
-            with contextlib.suppress(InferenceError):
-                await asyncio.shield(held.ready)
-            held.evicting = True
-            while held.users and self._held.get(held.key) is held:
-                await self._something_changed()
-            if self._held.get(held.key) is held:
-                await self.drop(held, "as asked")
+            await self._let_go(held, "as asked")
         return bool(copies)
 
+    async def _let_go(self, held: Held, why: str) -> None:
+        with contextlib.suppress(InferenceError):
+            await asyncio.shield(held.ready)
+        held.evicting = True
+        while held.users and self._held.get(held.key) is held:
+            await self._something_changed()
+        if self._held.get(held.key) is held:
+            await self.drop(held, why)
+
     def follow(self, models: Mapping[str, ModelSpec]) -> None:
-        """What the registry says of its models now: a pin stops the clock, its end starts it."""
+        """What the registry says of its models now: a pin stops the clock, its end starts it; a model without a name
+        goes after its running requests, whichever process removed it."""
         for held in self.held():
             if held.follow(models) and held.ready.done():
                 held.start_clock(self._expired)
+            if held.is_orphan and not held.evicting:
+                held.evicting = True
+                self._in_background(self._let_go(held, "since it was removed"))
 
     def _released(self, held: Held, keep_alive_s: float | None, users: int = 1) -> None:
         held.users -= users

@@ -17,6 +17,8 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from operator import xor
 from typing import Any, TypeVar
 
 from django.db import DatabaseError, connections
@@ -26,7 +28,7 @@ from inference.errors import ModelNotFound
 from inference.types import ModelSpec
 from registry import model_info, names
 from registry.model_info import ModelInfo
-from registry.models import Model, change
+from registry.models import Alias, Model, change
 
 __all__ = ["POLL_S", "ModelInfo", "all_models", "find", "find_sync", "info", "refresh", "stamp", "watch"]
 
@@ -36,15 +38,17 @@ POLL_S = 1.0
 """Seconds between two looks at the change stamps (house: a write elsewhere counts within two)."""
 
 T = TypeVar("T")
+_TABLES = (Model, Alias)
 
 
 class Rows(Struct, frozen=True):
     """All rows at one moment."""
 
     by_key: dict[str, ModelInfo]
+    """Under its own name and under its aliases."""
     newest_first: tuple[ModelInfo, ...]
     stamp: int
-    """The table's change stamp, read just before the rows, so that it is never newer than they are."""
+    """Of the tables of models and aliases, read just before the rows, so that it is never newer than they are."""
 
 
 class Store:
@@ -55,7 +59,8 @@ class Store:
         self._stale = True
         self._reading = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="registry")
-        change.committed.connect(self._written, sender=Model)
+        for table in _TABLES:
+            change.committed.connect(self._written, sender=table)
 
     async def find(self, name: str) -> ModelSpec:
         """The model of that name. Raises ModelNotFound, BadRequest (the grammar) and CloudRefused."""
@@ -93,7 +98,7 @@ class Store:
         return self._rows.stamp if self._rows else 0
 
     async def refresh(self) -> None:
-        """Read the rows if any changed since: one query if none did, else two."""
+        """Read the rows if any changed since: one query if none did, else three."""
         await self._in_thread(self._read)
 
     async def watch(self, interval_s: float = POLL_S) -> None:
@@ -133,7 +138,7 @@ class Store:
         with self._reading:
             was_stale, self._stale = self._stale, False
             try:
-                stamp = change.stamps().get(Model._meta.db_table, 0)
+                stamp = _stamp()
                 if self._rows is None or self._rows.stamp != stamp:
                     self._rows = _rows(stamp)
             except BaseException:
@@ -148,9 +153,23 @@ class Store:
         self._stale = True
 
 
+def _stamp() -> int:
+    """Another one after any write: stamps are drawn at random."""
+    stamps = change.stamps()
+    return reduce(xor, (stamps.get(table._meta.db_table, 0) for table in _TABLES))
+
+
 def _rows(stamp: int) -> Rows:
     infos = tuple(model_info.of(row) for row in Model.objects.order_by("-modified_at", "name"))
-    return Rows({names.parse(entry.name).key: entry for entry in infos}, infos, stamp)
+    by_key = {names.parse(entry.name).key: entry for entry in infos}
+    return Rows(_with_aliases(by_key), infos, stamp)
+
+
+def _with_aliases(models: dict[str, ModelInfo]) -> dict[str, ModelInfo]:
+    """A model wins over an alias of its name; an alias of an alias leads nowhere."""
+    aliases = Alias.objects.values_list("name", "target")
+    found = {name.lower(): models[target.lower()] for name, target in aliases if target.lower() in models}
+    return found | models
 
 
 def _key(name: str) -> str:
