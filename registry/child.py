@@ -23,6 +23,8 @@ POLL_S: Final = 0.1
 KEPT_LINES: Final = 40
 """The last lines that a child said are kept for the error."""
 MAX_LINE: Final = 4096
+_KILLED: Final = -9
+"""SIGKILL that was not ours: how Linux ends what takes too much memory."""
 _SECRETS: Final = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "DATABASE_URL", "CELERY_BROKER_URL")
 _NOISE: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -77,6 +79,8 @@ def run(
         heard(0.0)
     finally:
         _end(process)
+    if process.returncode == _KILLED:
+        raise ConversionFailed(f"{what} was killed, for want of memory most likely; free some and try again")
     if process.returncode:
         raise ConversionFailed(f"{what} failed: {_words(last) or f'exit status {process.returncode}'}")
 

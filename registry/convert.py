@@ -18,7 +18,9 @@ from typing import Any, Final, Literal, get_args
 from django.conf import settings
 from msgspec import Struct
 
-from registry import child, converter, sources, sums
+from inference.errors import BadRequest
+from registry import child, converter, names, pulls, sources, sums
+from registry.models import Download, Model
 from registry.refusals import ConversionFailed, ConverterMissing, ImportRefused
 
 Precision = Literal["int4", "int8", "int4-npu"]
@@ -47,6 +49,9 @@ _KEPT: Final = (
 _WAY_OUT: Final = "look for a build of it with OpenVINO IR on the hub (organisation OpenVINO)"
 
 
+NOTHING: Final = "this server converts nothing (NPU_PROXY_CONVERT=no); name a repository with OpenVINO IR"
+
+
 class Progress(Struct, frozen=True):
     """`phase`: install, load, export, compress or check; `share` of it is None where nobody knows."""
 
@@ -65,6 +70,39 @@ def task_of(folder: Path) -> str:
         return "feature-extraction"
     raise ImportRefused(
         folder.name, f"has the architecture {architecture[:60]!r}, which is not converted", _WAY_OUT
+    )
+
+
+def precision_for(task: str, device: str) -> Precision:
+    """What weights become where nobody says it: the catalogue's sizes are of the same choice."""
+    if task == "feature-extraction":
+        return "int8"
+    return "int4-npu" if device.upper().startswith("NPU") else "int4"
+
+
+def request(model: Model, precision: str) -> Download:
+    """Ask for the model in another precision, under a name of its own (`m:latest` in int4 is `m:int4`): a pull of the
+    repository and commit that it came from, which converts what it fetches. Returns its row; for admin and API.
+
+    Raises BadRequest for a precision that is none of PRECISIONS, a model that came from no repository, a name that is
+    taken, and ConverterMissing where nobody has consented. A repository that has IR itself is refused by the pull.
+    """
+    if precision not in PRECISIONS:
+        raise BadRequest(f"precision: {precision[:40]!r} is none of {', '.join(PRECISIONS)}", "precision")
+    if not model.revision:
+        raise BadRequest(
+            f"'{model.name}' came from no repository; import its safetensors folder again with --precision {precision}",
+            "model",
+        )
+    name, _, tag = model.name.rpartition(":")
+    wanted = names.parse(f"{name}:{precision if tag == 'latest' else f'{tag}-{precision}'}")
+    row = Model.by_name(wanted).first()
+    if row is not None and row.source != model.source:
+        raise BadRequest(f"a model '{row.name}' exists, from elsewhere; remove it first", "model")
+    if settings.CONVERT != "yes" and not (settings.CONVERT == "ask" and converter.is_installed()):
+        raise ConverterMissing(converter.CONSENT if settings.CONVERT == "ask" else NOTHING)
+    return pulls.again(
+        Download(name=wanted.display, repo=model.source, revision=model.revision, variant=precision)
     )
 
 
@@ -119,9 +157,7 @@ def convert(
     """
     allowed = settings.CONVERT if consent is None else "yes" if consent else "ask"
     if allowed == "no":
-        raise ConverterMissing(
-            "this server converts nothing (NPU_PROXY_CONVERT=no); name a repository with OpenVINO IR"
-        )
+        raise ConverterMissing(NOTHING)
     task = task_of(source)
     check(source)
     _check_room(source, target)

@@ -24,7 +24,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from inference.errors import InferenceError
-from registry import catalog, hub, install, names, pulls, sealing
+from registry import catalog, hub, install, names, pull_convert, pulls, sealing
 from registry import download as transfers
 from registry.hub_errors import HubError
 from registry.models import Download, Model
@@ -112,6 +112,7 @@ def _pull(download: Download, beat: Beat) -> None:
         endpoint=download.endpoint,
         variant=download.variant,
     )
+    pull_convert.check(repository, download.variant)
     beat.begin(repository)
     staging = pulls.staging(download)
     _seed(download, repository, staging)
@@ -126,19 +127,24 @@ def _pull(download: Download, beat: Beat) -> None:
         )
     )
     beat.phase("verify")
+    if repository.format != "openvino":
+        beat.phase("convert")
+    made, fields = pull_convert.make(
+        repository, staging, device=download.device, variant=download.variant, cancelled=beat.is_over
+    )
     beat.phase("install")
     beat.join()
-    _finish(download, staging)
+    _finish(download, made, fields)
 
 
-def _finish(download: Download, staging: Path) -> None:
+def _finish(download: Download, made: Path, fields: dict[str, Any]) -> None:
     """Folder and row of the model, and the end of the pull, in one transaction: all of it or nothing."""
     files, size = download.files, download.total_bytes
     facts: dict[str, Any] = {"files": files, "completed_bytes": size, "total_bytes": size}
     with transaction.atomic():
         pulls.end(download, _States.DONE, **facts)
         row = {"name": download.name, "source": download.repo, "revision": download.commit}
-        install.install(staging, row | catalog.row_fields(download.repo))
+        install.install(made, row | fields | catalog.row_fields(download.repo))
     pulls.discard(download)
 
 

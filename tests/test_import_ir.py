@@ -14,7 +14,8 @@ import httpx
 import pytest
 from conftest import ROOT, RunningServer, Serve, environment
 from django.core.management import CommandError, call_command
-from engines import BUILTIN, ask, events_of, run, running_engine, text_of
+from engines import BUILTIN
+from imports import QUESTION, answer, left_in
 
 from inference.errors import BadRequest, ModelDamaged
 from registry import importer, install, names
@@ -23,7 +24,6 @@ from registry.models import Model
 from registry.refusals import ImportRefused
 
 pytestmark = pytest.mark.django_db(transaction=True)
-QUESTION = "How do I pull a model?"
 
 
 @pytest.fixture(autouse=True)
@@ -39,25 +39,6 @@ def given(tmp_path: Path) -> Path:
     shutil.copytree(BUILTIN / "demo", folder)
     (folder / "SHA256SUMS").unlink()
     return folder
-
-
-def answer(row: Model) -> str:
-    """What the row's model says to QUESTION, by way of a real worker."""
-    texts: list[str] = []
-
-    async def scenario() -> None:
-        async with running_engine() as engine:
-            texts.append(text_of(await events_of(engine, row.spec(), ask(QUESTION))))
-
-    run(scenario)
-    return texts[0]
-
-
-def left_in(models: Path) -> list[str]:
-    """Folders of models, and whatever was left in the workshop."""
-    workshop = models / install.STAGING
-    found = [*models.glob("*"), *(workshop.glob("*") if workshop.exists() else [])]
-    return sorted(path.name for path in found if path != workshop)
 
 
 def test_a_folder_is_registered_where_it_lies_and_answers(given: Path, own_models: Path) -> None:
