@@ -56,7 +56,10 @@ class Store:
 
     def __init__(self) -> None:
         self._rows: Rows | None = None
-        self._stale = True
+        self._write: object | None = None
+        """The latest write of this process."""
+        self._write_read: object | None = None
+        """The latest write that `_rows` has for certain; set behind them, so that nobody takes older rows for them."""
         self._reading = threading.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="registry")
         for table in _TABLES:
@@ -65,7 +68,7 @@ class Store:
     async def find(self, name: str) -> ModelSpec:
         """The model of that name. Raises ModelNotFound, BadRequest (the grammar) and CloudRefused."""
         key = _key(name)
-        if self._rows is None or self._stale:
+        if self._rows is None or self._write_read is not self._write:
             await self.refresh()
         hit = self._hit(key)
         if hit is None:
@@ -130,27 +133,24 @@ class Store:
         return rows.by_key.get(key) if rows else None
 
     def _current(self) -> Rows:
+        stale = self._write_read is not self._write  # asked before the rows are taken: they may only be newer
         rows = self._rows
-        return self._read() if rows is None or self._stale else rows
+        return self._read() if rows is None or stale else rows
 
     def _read(self) -> Rows:
         """What the database holds now; the rows in memory where their stamp is still the table's."""
         with self._reading:
-            was_stale, self._stale = self._stale, False
-            try:
-                stamp = _stamp()
-                if self._rows is None or self._rows.stamp != stamp:
-                    self._rows = _rows(stamp)
-            except BaseException:
-                self._stale = self._stale or was_stale
-                raise
+            write, stamp = self._write, _stamp()
+            if self._rows is None or self._rows.stamp != stamp:
+                self._rows = _rows(stamp)
+            self._write_read = write
             return self._rows
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, _with_connection, work)
 
     def _written(self, **_: Any) -> None:
-        self._stale = True
+        self._write = object()
 
 
 def _stamp() -> int:

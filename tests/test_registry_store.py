@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -87,6 +88,33 @@ def test_a_hit_makes_no_query_however_it_is_spelled(
     with django_db_blocker.block():
         assert store.find_sync(spelling).name == "demo:latest"
         assert [model.name for model in store.all_models()] == ["demo:latest"]
+
+
+def test_a_write_counts_at_once_while_another_thread_is_in_mid_read(store: Store) -> None:
+    make("gone:latest")
+    assert len(store.all_models()) == 1
+    Model.objects.all().delete()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def held(execute: Callable[..., Any], *arguments: Any) -> Any:
+        begun.set()
+        assert go_on.wait(20)
+        return execute(*arguments)
+
+    def read(slowly: bool) -> int:
+        try:
+            with connection.execute_wrapper(held) if slowly else nullcontext():
+                return len(store.all_models())
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as threads:
+        slow = threads.submit(read, True)
+        assert begun.wait(20)
+        quick = threads.submit(read, False)
+        wait([quick], timeout=0.2)  # it may end here, with rows of before the deletion, or wait for the other
+        go_on.set()
+        assert (quick.result(20), slow.result(20)) == (0, 0)
 
 
 def test_a_miss_queries_and_so_finds_what_another_process_just_installed(store: Store) -> None:
