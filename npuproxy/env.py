@@ -139,6 +139,7 @@ def env_seconds(
     meaning: str,
     *,
     shown: str = "",
+    least: float = 0,
     forever: bool = False,
     aliases: Sequence[str] = (),
 ) -> float:
@@ -154,8 +155,8 @@ def env_seconds(
             seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _DURATION.findall(digits))
         if negative and forever:
             return math.inf
-        if negative or not math.isfinite(seconds):
-            raise ValueError("a duration of 0 or more")
+        if negative or seconds < least or not math.isfinite(seconds):
+            raise ValueError(f"a duration of {least:g} or more")
         return seconds
 
     return _read(name, parse, default, shown or f"{default:g}", meaning, aliases)

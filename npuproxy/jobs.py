@@ -71,15 +71,17 @@ class Jobs:
         self._loop.call_soon_threadsafe(self._woken.set)
 
     async def _watch(self) -> None:
-        await self._in_thread(pulls.sweep)
-        failing = False
+        swept = failing = False
         while True:
             try:
+                if not swept:
+                    await self._in_thread(pulls.sweep)
+                    swept = True
                 await self._look()
                 failing = False
-            except DatabaseError:
+            except Exception:  # whatever it was: pulls are looked for as long as the server runs
                 if not failing:
-                    logger.exception("pulls cannot be read from the database; they are looked for again")
+                    logger.exception("pulls cannot be seen to; tried again each second")
                 failing = True
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), LOOK_S)

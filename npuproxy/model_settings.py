@@ -16,6 +16,7 @@ class ModelSettings(Struct, frozen=True):
     hf_token: str
     pull_timeout_s: float
     pull_limit_bytes: int
+    pull_lease_s: float
     convert: str
     chat_model_path: Path | None
     embedding_model_path: Path | None
@@ -35,6 +36,13 @@ def read() -> ModelSettings:
         hf_token=env.env_text("HF_TOKEN", "", "sent to that hub and to no other host", shown="–"),
         pull_timeout_s=env.env_seconds(
             "NPU_PROXY_PULL_TIMEOUT", 60, "seconds without a byte before a download is stalled; 0: never"
+        ),
+        pull_lease_s=env.env_seconds(
+            "NPU_PROXY_PULL_LEASE",
+            15,
+            "seconds that a process which works on a pull may be silent before another one takes the pull over; the "
+            "same for all processes on one database",
+            least=1,
         ),
         pull_limit_bytes=env.env_bytes(
             "NPU_PROXY_PULL_LIMIT",

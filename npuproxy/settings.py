@@ -128,6 +128,7 @@ JOBS_IDLE_S = env.env_seconds(
 _MODELS = model_settings.read()
 HF_ENDPOINT, HF_TOKEN = _MODELS.hf_endpoint, _MODELS.hf_token
 PULL_TIMEOUT_S, PULL_LIMIT_BYTES = _MODELS.pull_timeout_s, _MODELS.pull_limit_bytes
+PULL_LEASE_S = _MODELS.pull_lease_s
 CONVERT = _MODELS.convert
 CHAT_MODEL_PATH, EMBEDDING_MODEL_PATH = _MODELS.chat_model_path, _MODELS.embedding_model_path
 

@@ -21,6 +21,6 @@ def disk_errors(name: str) -> Iterator[None]:
         if error.errno in _NO_ROOM:
             raise DiskFull(
                 f"no room left for {name} ({error.strerror}): free some space where the models are, or set "
-                "NPU_PROXY_MODEL_PATH to a larger disk; what has arrived is kept for the next try"
+                "NPU_PROXY_MODEL_PATH to a larger disk"
             ) from None
         raise DiskError(f"{name} cannot be written where the models are ({error.strerror})") from None

@@ -26,7 +26,7 @@ from registry.disk_errors import disk_errors
 from registry.fetch import Fetch, Line
 from registry.folder import SUMS
 from registry.hub import RemoteFile, Repository
-from registry.hub_errors import Cancelled, DiskFull
+from registry.hub_errors import Cancelled, NoRoom
 from registry.part_file import ETAG, PART
 from registry.repository_files import human_size
 
@@ -108,13 +108,13 @@ def _state(staging: Path) -> object:
 
 
 def _check_room(repository: Repository, staging: Path) -> None:
-    """Better now than after an hour. Raises DiskFull."""
+    """Better now than after an hour. Raises NoRoom."""
     with disk_errors("the download"):
         there = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
         free = shutil.disk_usage(staging).free
     needed = max(0, repository.total_bytes - there)
     if needed + RESERVE_BYTES > free:
-        raise DiskFull(
+        raise NoRoom(
             f"{repository.repo} needs {human_size(needed)} more, and {human_size(free)} are free where the models "
             "are: free some space, or set NPU_PROXY_MODEL_PATH to a larger disk"
         )

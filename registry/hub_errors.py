@@ -17,7 +17,8 @@
         ├── Truncated            the connection kept ending before the file did
         ├── Stalled              no byte for NPU_PROXY_PULL_TIMEOUT
         ├── DiskError            files cannot be written, for another reason than room
-        │   └── DiskFull         no room, or a limit of the system
+        │   └── DiskFull         no room left while files were written, or a limit of the system
+        │       └── NoRoom       not room enough to begin with
         └── Cancelled            the caller asked for it
 
 Messages are what users read: they name the repository and the file, never a local path and never a token.
@@ -120,6 +121,10 @@ class DiskError(HubError):
 
 class DiskFull(DiskError):
     code = "disk_full"
+
+
+class NoRoom(DiskFull):
+    """Noticed before a byte was written."""
 
 
 class Cancelled(HubError):

@@ -26,7 +26,7 @@ from django.db import DatabaseError, connection, transaction
 from inference.errors import InferenceError
 from registry import catalog, hub, install, names, pull_convert, pulls, sealing
 from registry import download as transfers
-from registry.hub_errors import HubError
+from registry.hub_errors import DiskFull, HubError, NoRoom
 from registry.models import Download, Model
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,8 @@ def _fail(download: Download, error: Exception) -> None:
         logger.exception("pull of %s failed", download.name)
         message, code = "internal error; the server's log says more", "internal"
     logger.warning("pull of %s failed: %s", download.name, message)
+    if isinstance(error, DiskFull) and not isinstance(error, NoRoom):
+        pulls.discard(download)  # a disk that was filled up is not left so; the row needs room too
     _end(download, _States.FAILED, message, code)
 
 
@@ -228,7 +230,7 @@ class Beat:
 
     def is_over(self) -> bool:
         """Stop now? Also true when the process slept past its lease, whoever owns the pull meanwhile."""
-        if self.why is None and time.monotonic() - self._heard_at > pulls.LEASE_S:
+        if self.why is None and time.monotonic() - self._heard_at > settings.PULL_LEASE_S:
             self.why = Why.LOST
         return self.why is not None
 

@@ -19,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce, Lower, Now
@@ -27,10 +28,6 @@ from django.utils import timezone
 
 from registry import install, names, sealing
 from registry.models import Download, Model
-
-LEASE_S: Final = 15.0
-"""As long as an owner may be silent: a laptop's disk can stall for seconds, and a killed one must not be waited for
-long."""
 
 MOST_ATTEMPTS: Final = 5
 """Owners that may die over one pull before it is taken for the cause."""
@@ -184,7 +181,7 @@ def _free() -> QuerySet[Download]:
 
 def _lease() -> Any:
     """By the database's clock, which all owners share."""
-    return Now() + timedelta(seconds=LEASE_S)
+    return Now() + timedelta(seconds=settings.PULL_LEASE_S)
 
 
 def _own(download: Download) -> QuerySet[Download]:

@@ -34,7 +34,7 @@ class Hub:
         self._post({"reset": True})
 
     def requests(self, path: str = "", on: str = "") -> list[dict[str, Any]]:
-        """What it was asked since the last reset: on, method, path, proxied and a few headers."""
+        """What it was asked since the last reset: on, method, path, proxied, bytes sent and a few headers."""
         with urllib.request.urlopen(self.url + "/__requests__", timeout=10) as response:
             seen: list[dict[str, Any]] = json.load(response)
         return [one for one in seen if path in one["path"] and on in ("", one["on"])]

@@ -77,6 +77,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: Hub
     side: str
+    seen: dict[str, Any]
 
     def do_GET(self) -> None:
         self.answer()
@@ -104,10 +105,11 @@ class Handler(BaseHTTPRequestHandler):
         if path.startswith("/api/resolve-cache/"):
             on = "cache"
         names = ("Host", "Authorization", "Range", "If-Range", "Accept-Encoding", "User-Agent")
-        self.hub.faults.requests.append(
-            {"on": on, "method": self.command, "path": path, "proxied": bool(parts.netloc),
-             **{name: self.headers[name] for name in names if self.headers[name]}}
-        )  # fmt: skip
+        self.seen = {
+            "on": on, "method": self.command, "path": path, "proxied": bool(parts.netloc), "sent": 0,
+            **{name: self.headers[name] for name in names if self.headers[name]},
+        }  # fmt: skip
+        self.hub.faults.requests.append(self.seen)
         self.fault = self.hub.faults.take(on, path)
         self.token = (self.headers["Authorization"] or "").removeprefix("Bearer ")
         try:
@@ -247,6 +249,7 @@ class Handler(BaseHTTPRequestHandler):
             step = min(BLOCK_BYTES, end - sent, max(1, int(rate / 20)) if rate else BLOCK_BYTES)
             self.wfile.write(body[sent : sent + step])
             sent += step
+            self.seen["sent"] = sent
             if rate and over.wait(step / rate):
                 rate = 0
         if stall:

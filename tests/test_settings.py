@@ -264,7 +264,7 @@ def test_what_would_be_dangerous_to_leave_out_is_refused(tmp_path: Path, variabl
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("DATABASE_URL", "postgres://x/y"), ("OLLAMA_ORIGINS", "evil.test"), ("NPU_PROXY_PORT", "-1")],
+    [("DATABASE_URL", "mysql://x/y"), ("OLLAMA_ORIGINS", "evil.test"), ("NPU_PROXY_PORT", "-1")],
 )
 def test_the_command_line_gives_one_line_and_a_code(tmp_path: Path, variable: str, value: str) -> None:
     result = subprocess.run(
