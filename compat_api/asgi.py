@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from compat_api import creating, embeddings, generation, pulling
+from compat_api import counting, creating, embeddings, generation, pulling
 from compat_api.consumer import InferenceConsumer, Message, Receive, Send
 
 CONSUMERS: dict[str, type[InferenceConsumer]] = {
     **dict.fromkeys(generation.DIALECTS, generation.GenerationConsumer),
     **dict.fromkeys(embeddings.DIALECTS, embeddings.EmbeddingConsumer),
+    "anthropic.count": counting.CountConsumer,
     "pull": pulling.PullConsumer,
     "create": creating.CreateConsumer,
     "push": creating.PushConsumer,

@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from compat_api import anthropic
 from compat_api.discovery import KnownModelsView, SearchView
 from compat_api.managing import BlobView, CopyView, DeleteView
 from compat_api.ollama import catalogue as ollama
@@ -48,7 +49,8 @@ class OpenAIModelsView(WireView):
     renderer_classes = (OpenAIRenderer,)
 
     def get(self, request: Request) -> Response:
-        return Response(openai.models(store.all_models()))
+        dialect = anthropic if _asks_anthropic(request) else openai
+        return Response(dialect.models(store.all_models()))
 
 
 class OpenAIModelView(WireView):
@@ -56,7 +58,13 @@ class OpenAIModelView(WireView):
 
     def get(self, request: Request, id: str) -> Response:
         self.log.model = id
-        return Response(openai.model(store.info(id), id))
+        dialect = anthropic if _asks_anthropic(request) else openai
+        return Response(dialect.model(store.info(id), id))
+
+
+def _asks_anthropic(request: Request) -> bool:
+    """Both APIs have this path; Anthropic's clients always name the version they speak."""
+    return "anthropic-version" in request.headers
 
 
 VIEWS: dict[str, type[WireView]] = {

@@ -94,7 +94,9 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
             await self.finish(self.stream_error(failure))
             return
         dialect = self.operation.dialect
-        status, fields, body = errors.render(dialect, failure.status, failure.message, code=failure.code)
+        status, fields, body = errors.render(
+            dialect, failure.status, failure.message, code=failure.code, request_id=self.request_id
+        )
         fields += [(name.lower().encode(), value.encode()) for name, value in failure.headers.items()]
         await self._send_start(status, fields)
         await self.finish(body)

@@ -12,6 +12,7 @@ from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, LoadRe
 
 NDJSON = b"application/x-ndjson"
 SSE = b"text/event-stream"
+SSE_UTF8 = b"text/event-stream; charset=utf-8"
 JSON = b"application/json"
 JSON_UTF8 = b"application/json; charset=utf-8"
 

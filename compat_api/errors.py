@@ -47,6 +47,16 @@ _NOT_FOUND_WORDS = {
     "copy": 'model "{name}" not found',
 }
 _OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
 
 
 class Failure(NamedTuple):
@@ -80,7 +90,7 @@ def _words(error: Exception, operation: Operation | None) -> str:
     if missing and operation.name in _NOT_FOUND_WORDS:
         full = names.parse(missing).display
         return _NOT_FOUND_WORDS[operation.name].format(name=missing, full=full)
-    if isinstance(error, inference_errors.ContextLengthExceeded) and operation.dialect == "openai":
+    if isinstance(error, inference_errors.ContextLengthExceeded) and operation.dialect != "ollama":
         least = "at least " if error.at_least else ""
         return (
             f"This model's maximum context length is {error.limit} tokens. However, your messages resulted "
@@ -102,8 +112,14 @@ def _headers(error: Exception) -> dict[str, str]:
     return {}
 
 
-def envelope(dialect: str, status: int, message: str, code: str | None = None) -> bytes:
+def envelope(
+    dialect: str, status: int, message: str, code: str | None = None, request_id: str | None = None
+) -> bytes:
     """The JSON body; also the payload of an error inside a stream."""
+    if dialect == "anthropic":
+        kind = _ANTHROPIC_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+        error = {"type": kind, "message": message}
+        return orjson.dumps({"type": "error", "error": error, "request_id": request_id})
     if dialect == "openai":
         kind = _OPENAI_TYPES.get(status, "api_error")
         return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
@@ -116,11 +132,12 @@ def render(
     message: str,
     *,
     code: str | None = None,
+    request_id: str | None = None,
     head: bool = False,
 ) -> tuple[int, Headers, bytes]:
     """Status, headers and body of an error in the dialect's envelope."""
-    body = envelope(dialect, status, message, code)
-    content_type = b"application/json" if dialect == "openai" else b"application/json; charset=utf-8"
+    body = envelope(dialect, status, message, code, request_id)
+    content_type = b"application/json; charset=utf-8" if dialect == "ollama" else b"application/json"
     return status, _body_headers(content_type, body), b"" if head else body
 
 
@@ -130,7 +147,7 @@ def unrouted(
     """The answer to an unknown path, or to a known one without that method; Ollama's is plain text."""
     status, text = (405, "405 method not allowed") if allowed else (404, "404 page not found")
     extra = [(b"allow", ", ".join(allowed).encode())] if allowed else []
-    if dialect == "openai":
+    if dialect != "ollama":
         status, headers, body = render(dialect, status, text, head=head)
         return status, headers + extra, body
     body = text.encode()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from compat_api import headers, ollama, openai
+from compat_api import anthropic, headers, ollama, openai
 from compat_api.consumer import InferenceConsumer, off_loop
 from compat_api.dialect import JSON_UTF8, Dialect, Encoder, Preload
 from compat_api.errors import Failure, Headers
@@ -22,6 +22,7 @@ DIALECTS: dict[str, Dialect] = {
     "chat": ollama.CHAT,
     "generate": ollama.GENERATE,
     "openai.chat": openai.CHAT,
+    "anthropic.messages": anthropic.MESSAGES,
 }
 """By operation name."""
 
@@ -59,6 +60,7 @@ class GenerationConsumer(InferenceConsumer):
         """The bytes of the last batch wait until the engine has let go of the request."""
         encode = self.encoder.event
         batch = await self._first(batches)
+        batch.insert(0, self.start)
         await self.begin(dialect.stream_type, self.facts)
         while True:
             data = b"".join([encode(event) for event in batch])
@@ -104,9 +106,8 @@ class GenerationConsumer(InferenceConsumer):
     def _require_completion(self, spec: ModelSpec, model: str) -> None:
         """Ollama names the endpoint: `"m" does not support generate`."""
         if "completion" not in spec.capabilities:
-            raise CapabilityMissing(
-                f'"{model}" does not support {self.operation.name.rpartition(".")[2]}', "model"
-            )
+            endpoint = "generate" if self.operation.name == "generate" else "chat"
+            raise CapabilityMissing(f'"{model}" does not support {endpoint}', "model")
 
     def stream_error(self, failure: Failure) -> bytes:
         return self.encoder.error(failure.status, failure.message, failure.code)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-DialectName = Literal["ollama", "openai"]
+DialectName = Literal["ollama", "openai", "anthropic"]
 Scope = Literal["open", "infer", "manage", "admin"]
 
 
@@ -62,6 +62,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("openai.model", "openai", "infer", _GET, "/v1/models/{id}"),
     Operation("openai.chat", "openai", "infer", _POST, "/v1/chat/completions", streaming=True),
     Operation("openai.embeddings", "openai", "infer", _POST, "/v1/embeddings", streaming=True),
+    Operation("anthropic.messages", "anthropic", "infer", _POST, "/v1/messages", streaming=True),
+    Operation("anthropic.count", "anthropic", "infer", _POST, "/v1/messages/count_tokens", streaming=True),
 )
 
 _REST = "{id}"
@@ -97,4 +99,6 @@ def _by_method(method: str, operations: tuple[Operation, ...], params: dict[str,
 
 def dialect_of(path: str) -> DialectName:
     """Whose error envelope an unknown path gets."""
+    if path == "/v1/messages" or path.startswith("/v1/messages/"):
+        return "anthropic"
     return "openai" if path == "/v1" or path.startswith("/v1/") else "ollama"

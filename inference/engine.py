@@ -16,6 +16,8 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any
 
+from msgspec import structs
+
 from inference import preparation, routing, snapshot
 from inference.backend import Backend, ChatJob, EmbedJob
 from inference.backends.local import LocalBackend
@@ -181,8 +183,11 @@ class Engine:
         self._pool.follow(models)
 
     async def count_tokens(self, spec: ModelSpec, request: ChatRequest) -> int:
-        """Exact: the rendered prompt in the model's own tokens."""
+        """Exact: the rendered prompt in the model's own tokens, as a generation would have it."""
+        preparation.check_capabilities(spec, request)
         text = await self._texts.get(spec)
+        preparation.check_messages(request, text)
+        request = structs.replace(request, messages=preparation.messages_of(spec, request))
         think = preparation.thinks(spec, request)
         return len(await text.codec.encode_async(await text.template.render(request, think)))
 

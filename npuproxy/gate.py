@@ -90,6 +90,8 @@ class Gate:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         request_id, extra = self.identity(scope["headers"])
+        if dialect_of(scope["path"]) == "anthropic":
+            extra.append((b"request-id", request_id.encode()))  # which its SDKs show
         logs.request_id.set(request_id)
         method = scope.get("method", "GET")
         verdict = self.judge(method, scope["path"], scope["headers"], scope["client"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import anthropic
 import ollama
 import openai
 
@@ -17,6 +18,11 @@ def native(url: str) -> ollama.Client:
 def v1(url: str) -> openai.OpenAI:
     """Without retries, which would hide what a server answers first."""
     return openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+
+
+@cache
+def claude(url: str) -> anthropic.Anthropic:
+    return anthropic.Anthropic(base_url=url, api_key="any", max_retries=0)
 
 
 TOOL_QUESTIONS = (

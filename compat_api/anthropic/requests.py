@@ -1,0 +1,199 @@
+"""Anthropic's bodies into ChatRequest (api-contract 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from compat_api.decoding import BodyDecoder
+from compat_api.refusals import require_model
+from compat_api.tools import with_tool_names
+from inference.errors import BadRequest
+from inference.sampling import bounded
+from inference.types import ChatRequest, Message, Sampling, Tool, ToolCall
+
+_SKIPPED = frozenset({"redacted_thinking", "server_tool_use", "web_search_tool_result"})
+"""Blocks of the original service's own tools: what they say is in the text that follows."""
+
+
+class WireTool(Struct):
+    name: str | None = None
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+    type: str | None = None
+
+
+class ToolChoice(Struct):
+    type: str | None = None
+
+
+class Thinking(Struct):
+    type: str | None = None
+    budget_tokens: int | None = None
+
+
+class WireMessage(Struct):
+    role: str | None = None
+    content: Any = None
+
+
+class CountBody(Struct):
+    model: str | None = None
+    messages: list[WireMessage] | None = None
+    system: Any = None
+    tools: list[WireTool] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: Thinking | None = None
+
+
+class MessagesBody(CountBody):
+    max_tokens: int | None = None
+    stream: bool | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop_sequences: list[str] | None = None
+
+
+_decode = BodyDecoder(MessagesBody, "MessagesRequest", "EOF")
+_decode_count = BodyDecoder(CountBody, "MessagesRequest", "EOF")
+
+
+def parse_messages(body: bytes) -> ChatRequest:
+    wire = _decode(body)
+    require_model(wire.model)
+    if wire.max_tokens is None or wire.max_tokens <= 0:
+        raise BadRequest("max_tokens is required and must be positive", "max_tokens")
+    sampling = Sampling(
+        temperature=wire.temperature,
+        top_p=wire.top_p,
+        top_k=wire.top_k,
+        max_tokens=wire.max_tokens,
+        stop=None if wire.stop_sequences is None else tuple(text for text in wire.stop_sequences if text),
+        ignored=("tool_choice",) if wire.tool_choice and wire.tool_choice.type in ("any", "tool") else (),
+    )
+    return _request(wire, bounded(sampling), stream=bool(wire.stream))
+
+
+def parse_count(body: bytes) -> ChatRequest:
+    """The same without what only a generation needs."""
+    wire = _decode_count(body)
+    require_model(wire.model)
+    return _request(wire, Sampling(), stream=False)
+
+
+def _request(wire: CountBody, sampling: Sampling, stream: bool) -> ChatRequest:
+    if not wire.messages:
+        raise BadRequest("messages is required", "messages")
+    system = _system(wire.system)
+    messages = [Message(role="system", content=system)] if system else []
+    for index, message in enumerate(wire.messages):
+        messages += _turn(f"messages.{index}", message)
+    forbidden = wire.tool_choice is not None and wire.tool_choice.type == "none"
+    return ChatRequest(
+        model=wire.model or "",
+        messages=with_tool_names(messages),
+        tools=() if forbidden else _tools(wire.tools),
+        think=_think(wire.thinking),
+        sampling=sampling,
+        stream=stream,
+    )
+
+
+def _think(wire: Thinking | None) -> bool | None:
+    """Off unless asked for, as with the original. Asked for, it is on where the model can, and no error elsewhere:
+    Claude Code asks every model."""
+    if wire is None or wire.type in (None, "disabled"):
+        return False
+    if wire.type not in ("enabled", "adaptive"):
+        raise BadRequest(
+            f"thinking.type: {wire.type!r} is none of enabled, adaptive, disabled", "thinking.type"
+        )
+    return None
+
+
+def _system(given: object) -> str:
+    if given is None or isinstance(given, str):
+        return given or ""
+    return "\n\n".join(_texts("system", _blocks("system", given)))
+
+
+def _tools(wire: list[WireTool] | None) -> tuple[Tool, ...]:
+    """Tools that the original service runs itself, such as web_search, have no schema and are left out."""
+    tools = []
+    for index, tool in enumerate(wire or ()):
+        if tool.type not in (None, "custom") and tool.input_schema is None:
+            continue
+        if not tool.name:
+            raise BadRequest(f"tools.{index}.name: field required", f"tools.{index}.name")
+        tools.append(
+            Tool(name=tool.name, description=tool.description or "", parameters=tool.input_schema or {})
+        )
+    return tuple(tools)
+
+
+def _turn(field: str, wire: WireMessage) -> list[Message]:
+    """One turn; the results of tools come before the text of the same turn."""
+    if wire.role not in ("user", "assistant", "system"):
+        raise BadRequest(
+            f'{field}.role: {wire.role!r} is none of "user", "assistant", "system"', f"{field}.role"
+        )
+    if isinstance(wire.content, str):
+        return [Message(role=wire.role, content=wire.content)]
+    blocks = _blocks(f"{field}.content", wire.content)
+    results = [_result(field, block) for block in blocks if block["type"] == "tool_result"]
+    calls = tuple(_call(block) for block in blocks if block["type"] == "tool_use")
+    text = "\n".join(_texts(field, blocks))
+    thinking = "".join(str(block.get("thinking") or "") for block in blocks if block["type"] == "thinking")
+    if text or calls or thinking or not results:
+        results.append(Message(role=wire.role, content=text, thinking=thinking, tool_calls=calls))
+    return results
+
+
+def _blocks(field: str, given: object) -> list[dict[str, Any]]:
+    if not isinstance(given, list) or not all(
+        isinstance(block, dict) and isinstance(block.get("type"), str) for block in given
+    ):
+        raise BadRequest(f"{field}: give a string, or a list of blocks that have a type", field)
+    return given
+
+
+def _texts(field: str, blocks: list[dict[str, Any]]) -> list[str]:
+    texts = []
+    for block in blocks:
+        if block["type"] == "text":
+            if not isinstance(block.get("text"), str):
+                raise BadRequest(f"{field}: a text block without text", field)
+            texts.append(block["text"])
+        elif block["type"] in ("image", "document"):
+            raise BadRequest(_media_fault(block), field)
+    return texts
+
+
+def _media_fault(block: dict[str, Any]) -> str:
+    source = block.get("source")
+    kind = source.get("type") if isinstance(source, dict) else None
+    if block["type"] == "image" and kind != "base64":
+        return f"invalid image source type: {kind}. Only base64 images are supported."
+    return f"this model does not take {block['type']}s"
+
+
+def _call(block: dict[str, Any]) -> ToolCall:
+    for name in ("id", "name"):
+        if not isinstance(block.get(name), str) or not block[name]:
+            raise BadRequest(f"tool_use block missing required '{name}' field", "messages")
+    given = block.get("input")
+    return ToolCall(block["id"], block["name"], given if isinstance(given, dict) else {})
+
+
+def _result(field: str, block: dict[str, Any]) -> Message:
+    call_id = block.get("tool_use_id")
+    if not isinstance(call_id, str) or not call_id:
+        raise BadRequest("tool_result block missing required 'tool_use_id' field", "messages")
+    content = block.get("content")
+    if content is None or isinstance(content, str):
+        text = content or ""
+    else:
+        text = "\n".join(_texts(field, _blocks(f"{field}.content", content)))
+    return Message(role="tool", content=text, tool_call_id=call_id)
