@@ -22,6 +22,7 @@ DIALECTS: dict[str, Dialect] = {
     "chat": ollama.CHAT,
     "generate": ollama.GENERATE,
     "openai.chat": openai.CHAT,
+    "openai.responses": openai.RESPONSES,
     "anthropic.messages": anthropic.MESSAGES,
 }
 """By operation name."""

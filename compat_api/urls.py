@@ -61,6 +61,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("openai.models", "openai", "infer", _GET, "/v1/models"),
     Operation("openai.model", "openai", "infer", _GET, "/v1/models/{id}"),
     Operation("openai.chat", "openai", "infer", _POST, "/v1/chat/completions", streaming=True),
+    Operation("openai.responses", "openai", "infer", _POST, "/v1/responses", streaming=True),
     Operation("openai.embeddings", "openai", "infer", _POST, "/v1/embeddings", streaming=True),
     Operation("anthropic.messages", "anthropic", "infer", _POST, "/v1/messages", streaming=True),
     Operation("anthropic.count", "anthropic", "infer", _POST, "/v1/messages/count_tokens", streaming=True),

@@ -1,0 +1,250 @@
+"""Bodies of /v1/responses into ChatRequest (api-contract 6.5). Nothing is stored: the whole conversation is `input`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from compat_api.decoding import BodyDecoder
+from compat_api.refusals import refuse, require_model
+from compat_api.tools import role_name, with_tool_names
+from inference.errors import BadRequest
+from inference.sampling import bounded
+from inference.types import ChatRequest, Constraint, Message, Sampling, Tool, ToolCall
+
+_EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "max", "xhigh", "ultra"})
+_NOT_STORED = "answers are not stored here; send the whole conversation as input"
+_SKIPPED = frozenset({"web_search_call", "compaction", "file_search_call", "computer_call"})
+"""Items of tools that the original service runs itself."""
+
+
+class Reasoning(Struct):
+    effort: str | None = None
+    summary: str | None = None
+
+
+class TextFormat(Struct):
+    type: str | None = None
+    name: str | None = None
+    schema: Raw = Raw(b"null")
+    strict: bool | None = None
+    description: str | None = None
+
+
+class TextOptions(Struct):
+    format: TextFormat | None = None
+
+
+class ResponsesBody(Struct):
+    model: str | None = None
+    input: Any = None
+    instructions: str | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    reasoning: Reasoning | None = None
+    text: TextOptions | None = None
+    tools: list[Any] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    stream: bool | None = None
+    metadata: dict[str, Any] | None = None
+    previous_response_id: str | None = None
+    conversation: Any = None
+    background: bool | None = None
+
+
+class ResponsesRequest(ChatRequest, frozen=True, kw_only=True):
+    """A generation, and what its answer repeats of the request."""
+
+    echo: dict[str, Any] = {}
+
+
+_decode = BodyDecoder(ResponsesBody, "ResponsesRequest", "EOF")
+
+
+def parse_responses(body: bytes) -> ResponsesRequest:
+    wire = _decode(body)
+    refuse("previous_response_id", wire.previous_response_id, _NOT_STORED)
+    refuse("conversation", wire.conversation, _NOT_STORED)
+    refuse("background", wire.background, _NOT_STORED)
+    messages = [Message(role="system", content=wire.instructions)] if wire.instructions else []
+    messages += _messages(wire.input)
+    tools = () if wire.tool_choice == "none" else tuple(_tools("tools", wire.tools or []))
+    return ResponsesRequest(
+        model=require_model(wire.model),
+        messages=with_tool_names(messages),
+        tools=tools,
+        think=_think(wire.reasoning),
+        sampling=bounded(_sampling(wire)),
+        constraint=_constraint(wire.text.format if wire.text else None),
+        stream=bool(wire.stream),
+        echo=_echo(wire),
+    )
+
+
+def _sampling(wire: ResponsesBody) -> Sampling:
+    ignored = [] if wire.tool_choice in (None, "none", "auto") else ["tool_choice"]
+    return Sampling(
+        temperature=1.0 if wire.temperature is None else wire.temperature,
+        top_p=1.0 if wire.top_p is None else wire.top_p,
+        max_tokens=wire.max_output_tokens,
+        ignored=tuple(ignored),
+    )
+
+
+def _think(wire: Reasoning | None) -> bool | None:
+    """An effort means thinking where the model can, and is no error elsewhere: Codex names one for every model."""
+    if wire is None or not wire.effort:
+        return None
+    if wire.effort not in _EFFORTS:
+        raise BadRequest(
+            f"reasoning.effort: {wire.effort!r} is none of {', '.join(sorted(_EFFORTS))}", "reasoning.effort"
+        )
+    return False if wire.effort == "none" else None
+
+
+def _constraint(wire: TextFormat | None) -> Constraint | None:
+    if wire is None or wire.type in (None, "", "text"):
+        return None
+    if wire.type == "json_object":
+        return Constraint()
+    if wire.type != "json_schema":
+        raise BadRequest('"text.format.type" must be "text", "json_object" or "json_schema"', "text.format")
+    schema = bytes(wire.schema)
+    if not schema.startswith(b"{"):
+        raise BadRequest('"text.format.schema" must be a JSON schema object', "text.format")
+    return Constraint(schema.decode())
+
+
+def _echo(wire: ResponsesBody) -> dict[str, Any]:
+    form: dict[str, Any] = {"type": "text"}
+    if wire.text and wire.text.format and wire.text.format.type not in (None, ""):
+        given = wire.text.format
+        form = {name: getattr(given, name) for name in ("type", "name", "description", "strict")}
+        form["schema"] = msgspec.json.decode(given.schema)
+        form = {name: value for name, value in form.items() if value is not None}
+    reasoning = wire.reasoning or Reasoning()
+    return {
+        "instructions": wire.instructions,
+        "tools": wire.tools or [],
+        "tool_choice": wire.tool_choice if wire.tool_choice is not None else "auto",
+        "parallel_tool_calls": wire.parallel_tool_calls is not False,
+        "text": {"format": form},
+        "temperature": 1.0 if wire.temperature is None else wire.temperature,
+        "top_p": 1.0 if wire.top_p is None else wire.top_p,
+        "reasoning": {"effort": reasoning.effort, "summary": reasoning.summary},
+        "max_output_tokens": wire.max_output_tokens,
+        "metadata": wire.metadata or {},
+    }
+
+
+def _tools(field: str, wire: list[Any]) -> list[Tool]:
+    """Functions; a namespace holds more of them. Other kinds run in the original service and are left out."""
+    tools: list[Tool] = []
+    for index, tool in enumerate(wire):
+        at = f"{field}[{index}]"
+        if not isinstance(tool, dict):
+            raise BadRequest(f"{at}: give an object", at)
+        if tool.get("type") == "namespace" and isinstance(tool.get("tools"), list):
+            tools += _tools(f"{at}.tools", tool["tools"])
+        if tool.get("type") != "function":
+            continue
+        name, description, parameters = tool.get("name"), tool.get("description"), tool.get("parameters")
+        if not isinstance(name, str) or not name:
+            raise BadRequest(f"{at}.name: is required", at)
+        if not isinstance(parameters, dict | None) or not isinstance(description, str | None):
+            raise BadRequest(f"{at}: parameters is a JSON schema and description a text", at)
+        tools.append(Tool(name=name, description=description or "", parameters=parameters or {}))
+    return tools
+
+
+def _messages(given: object) -> list[Message]:
+    if isinstance(given, str) and given:
+        return [Message(role="user", content=given)]
+    if not isinstance(given, list) or not given:
+        raise BadRequest("input: give a text, or a list of items", "input")
+    turns: list[Message] = []
+    for index, item in enumerate(given):
+        at = f"input[{index}]"
+        if not isinstance(item, dict):
+            raise BadRequest(f"{at}: give an object", at)
+        _add(turns, at, item)
+    return turns
+
+
+def _add(turns: list[Message], at: str, item: dict[str, Any]) -> None:
+    """What one turn of the assistant said, thought and called comes as items in a row, and is one message."""
+    match item.get("type"):
+        case None | "message" if "role" in item:
+            role = role_name(item["role"] if isinstance(item["role"], str) else "")
+            message = Message(role=role, content=_text(f"{at}.content", item.get("content")))
+            if role == "assistant":
+                _say(turns, content=message.content)
+            else:
+                turns.append(message)
+        case "function_call":
+            _say(turns, call=_call(at, item))
+        case "function_call_output":
+            output = _text(f"{at}.output", item.get("output"))
+            turns.append(Message(role="tool", content=output, tool_call_id=str(item.get("call_id") or "")))
+        case "reasoning":
+            _say(turns, thinking=_thoughts(item))
+        case kind if kind not in _SKIPPED:
+            shown = msgspec.json.encode(kind if isinstance(kind, str) else "").decode()
+            raise BadRequest(f"{at}: unknown input item type: {shown}", at)
+
+
+def _say(turns: list[Message], content: str = "", thinking: str = "", call: ToolCall | None = None) -> None:
+    last = turns.pop() if turns and turns[-1].role == "assistant" else Message(role="assistant")
+    turns.append(
+        msgspec.structs.replace(
+            last,
+            content="\n".join(filter(None, (last.content, content))),
+            thinking="\n".join(filter(None, (last.thinking, thinking))),
+            tool_calls=(*last.tool_calls, call) if call else last.tool_calls,
+        )
+    )
+
+
+def _call(at: str, item: dict[str, Any]) -> ToolCall:
+    name, text = item.get("name"), item.get("arguments") or "{}"
+    if not isinstance(name, str) or not name:
+        raise BadRequest(f"{at}.name: is required", at)
+    try:
+        arguments = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError, TypeError):
+        raise BadRequest(f"{at}.arguments: is not the text of a JSON object", at) from None
+    return ToolCall(str(item.get("call_id") or item.get("id") or ""), name, arguments)
+
+
+def _thoughts(item: dict[str, Any]) -> str:
+    parts = [*_list(item.get("summary")), *_list(item.get("content"))]
+    return "\n".join(str(part.get("text") or "") for part in parts if isinstance(part, dict))
+
+
+def _text(at: str, content: object) -> str:
+    """A text, or text parts joined by line ends."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join([_part(f"{at}[{index}]", part) for index, part in enumerate(_list(content, at))])
+
+
+def _part(at: str, part: object) -> str:
+    kind = part.get("type") if isinstance(part, dict) else None
+    text = part.get("text", part.get("refusal")) if isinstance(part, dict) else None
+    if kind in ("input_text", "output_text", "text", "summary_text", "refusal") and isinstance(text, str):
+        return text
+    if kind in ("input_image", "input_file", "input_audio"):
+        raise BadRequest(f"{at}: this model does not take {str(kind).removeprefix('input_')}s", at)
+    raise BadRequest(f"{at}: not a part with text", at)
+
+
+def _list(given: object, at: str = "") -> list[Any]:
+    if isinstance(given, list):
+        return given
+    if at:
+        raise BadRequest(f"{at}: give a text, or a list of parts", at)
+    return []
