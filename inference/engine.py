@@ -16,8 +16,6 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from msgspec import structs
-
 from inference import preparation, routing, snapshot
 from inference.backend import Backend, ChatJob, EmbedJob
 from inference.backends.local import LocalBackend
@@ -185,11 +183,7 @@ class Engine:
     async def count_tokens(self, spec: ModelSpec, request: ChatRequest) -> int:
         """Exact: the rendered prompt in the model's own tokens, as a generation would have it."""
         preparation.check_capabilities(spec, request)
-        text = await self._texts.get(spec)
-        preparation.check_messages(request, text)
-        request = structs.replace(request, messages=preparation.messages_of(spec, request))
-        think = preparation.thinks(spec, request)
-        return len(await text.codec.encode_async(await text.template.render(request, think)))
+        return await preparation.count(spec, request, await self._texts.get(spec))
 
     # --- what people see ----------------------------------------------------------------------------------------------
 

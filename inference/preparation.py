@@ -100,6 +100,14 @@ async def chat_job(
     )  # fmt: skip
 
 
+async def count(spec: ModelSpec, request: ChatRequest, text: Text) -> int:
+    """The tokens of the prompt that a generation would begin with."""
+    check_messages(request, text)
+    request = structs.replace(request, messages=messages_of(spec, request))
+    prompt = await text.template.render(request, thinks(spec, request))
+    return len(await text.codec.encode_async(prompt))
+
+
 def with_grammar(job: ChatJob, grammar: dict[str, Any]) -> ChatJob:
     return structs.replace(job, grammar=grammar)
 
