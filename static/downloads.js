@@ -7,6 +7,13 @@ function active() {
   return [...document.querySelectorAll('[data-download][data-active="true"]')];
 }
 
+const isPage = /\/change\/$/.test(location.pathname);
+let begunAs = "";
+
+function filesShown() {
+  return document.querySelectorAll("[data-file]").length;
+}
+
 async function look() {
   const shown = active();
   if (!shown.length) return;
@@ -19,11 +26,17 @@ async function look() {
         for (const place of document.querySelectorAll(`[data-download="${row.id}"]`)) {
           place.querySelector("progress").value = row.share;
           place.querySelector("span").textContent = row.words;
-          if (!row.active) {
-            place.dataset.active = "false";
-            const state = place.closest("tr")?.querySelector(".field-state");
-            if (state) state.textContent = row.state;
-          }
+          if (!row.active) place.dataset.active = "false";
+        }
+        for (const place of document.querySelectorAll(`[data-state="${row.id}"]`)) {
+          if (place.innerText !== row.state) place.innerHTML = row.tag;
+        }
+        if (isPage && (!row.active || row.state !== begunAs || Object.keys(row.files).length !== filesShown())) {
+          location.reload(); // its times, owner, error and buttons are others now
+          return;
+        }
+        for (const place of document.querySelectorAll("[data-file]")) {
+          place.textContent = row.files[place.dataset.file] ?? place.textContent;
         }
       }
     }
@@ -33,4 +46,7 @@ async function look() {
   setTimeout(look, EVERY_MS);
 }
 
-document.addEventListener("DOMContentLoaded", look);
+document.addEventListener("DOMContentLoaded", () => {
+  begunAs = document.querySelector("[data-state]")?.innerText ?? "";
+  look();
+});

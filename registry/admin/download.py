@@ -2,51 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, JsonResponse
 from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, path
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from registry import pull_bars, pull_state, pulls
+from registry.admin import cells
+from registry.admin.page_actions import PageActions
 from registry.models import Download
 
-if TYPE_CHECKING:
-    _Admin = admin.ModelAdmin[Download]
-else:
-    _Admin = admin.ModelAdmin  # takes no parameter at run time
+_TONES: Final[dict[str, cells.Tone]] = {
+    "queued": "plain",
+    "running": "busy",
+    "done": "good",
+    "failed": "bad",
+    "cancelled": "warn",
+}
 
 MOST_WATCHED = 200
 """Rows of one page whose bars move."""
 
 
 @admin.register(Download)
-class DownloadAdmin(_Admin):
+class DownloadAdmin(PageActions):
     """Read-only but for its actions: a pull begins by a name, in /api/pull, `pullmodel` or the models' page."""
 
-    list_display = (
-        "name",
-        "state",
-        "progress",
-        "repo",
-        "owner",
-        "attempts",
-        "created_at",
-        "finished_at",
-        "error",
-    )
-    list_filter = ("state",)
+    list_display = ("name", "shown_state", "progress", "repo", "began", "took", "error")
+    list_filter = ("state", "error_code", "device")
     search_fields = ("name", "repo", "error")
-    actions = ("cancel", "retry")
+    actions = ("cancel", "retry", "forget")
     ordering = ("-created_at", "-id")
     list_per_page = 50
     show_full_result_count = False
     fieldsets = (
-        (None, {"fields": ("name", "state", "progress", "phase", "error", "error_code")}),
+        (None, {"fields": ("name", "shown_state", "progress", "phase", "error", "error_code")}),
         ("From where", {"fields": ("repo", "revision", "commit", "endpoint", "variant", "device")}),
         (
             "Who works on it",
@@ -57,17 +52,15 @@ class DownloadAdmin(_Admin):
     )
 
     class Media:
+        css = cells.STYLES
         js = ("downloads.js",)
 
     def get_urls(self) -> list[URLPattern]:
         live = path("progress/", self.admin_site.admin_view(self.live), name="registry_download_progress")
         return [live, *super().get_urls()]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Download | None = None) -> list[str]:
-        return [str(name) for _, options in self.fieldsets for name in options["fields"]]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def buttons(self, row: Download) -> dict[str, str]:
+        return {"cancel": "Cancel"} if row.is_active else {"retry": "Pull again"}
 
     def has_delete_permission(self, request: HttpRequest, obj: Download | None = None) -> bool:
         """The history may be cleared; what is active is cancelled first."""
@@ -95,27 +88,41 @@ class DownloadAdmin(_Admin):
             _words(state),
         )
 
+    @admin.display(description="state", ordering="state")
+    def shown_state(self, row: Download) -> SafeString:
+        return format_html(
+            '<span data-state="{}">{}</span>', row.pk, cells.tag(row.state, _TONES[str(row.state)])
+        )
+
+    @admin.display(description="began", ordering="created_at")
+    def began(self, row: Download) -> SafeString:
+        return cells.ago(row.created_at)
+
+    @admin.display(description="took")
+    def took(self, row: Download) -> str:
+        ended = row.started_at is not None and row.finished_at is not None
+        return cells.seconds(pull_state.of(row).elapsed_s) if ended else cells.UNKNOWN
+
     @admin.display(boolean=True, description="has a token of its own")
     def has_token(self, row: Download) -> bool:
         return bool(row.secret)
 
     @admin.display(description="files")
     def file_table(self, row: Download) -> SafeString:
-        lines = format_html_join(
-            "",
-            '<tr><td>{}</td><td style="text-align:right">{}</td><td style="text-align:right">{}</td>'
-            "<td><code>{}</code></td></tr>",
+        return cells.table(
+            ("file", "fetched", "size", "sha256"),
             (
                 (
                     file.name,
-                    filesizeformat(file.completed_bytes),
+                    format_html(
+                        '<span data-file="{}">{}</span>', file.name, filesizeformat(file.completed_bytes)
+                    ),
                     filesizeformat(file.size_bytes),
-                    file.sha256,
+                    cells.mono(file.sha256),
                 )
                 for file in pull_state.of(row).files
             ),
         )
-        return format_html("<table>{}</table>", lines)
 
     @admin.action(description="Cancel the selected downloads and remove their files", permissions=["change"])
     def cancel(self, request: HttpRequest, rows: QuerySet[Download]) -> None:
@@ -133,6 +140,13 @@ class DownloadAdmin(_Admin):
             words = "Joined the running pull of" if again.pk == row.pk else "Asked for"
             self.message_user(request, f"{words} {again.name}", messages.SUCCESS)
 
+    @admin.action(description="Remove the selected from the history", permissions=["delete"])
+    def forget(self, request: HttpRequest, rows: QuerySet[Download]) -> None:
+        """Models stay; so do downloads that go on, in the same statement."""
+        wanted = rows.values("pk")
+        count, _ = Download.objects.exclude(state__in=Download.ACTIVE).filter(pk__in=wanted).delete()
+        self.message_user(request, f"Removed {count} of {len(rows)} selected", messages.SUCCESS)
+
 
 def _words(state: pull_state.PullState) -> str:
     return pull_bars.line(state).partition(": ")[2] if state.is_active else f"{state.share:.0%}"
@@ -143,6 +157,8 @@ def _live(row: Download) -> dict[str, Any]:
     return {
         "id": row.pk,
         "state": state.state,
+        "tag": str(cells.tag(state.state, _TONES[state.state])),
+        "files": {file.name: filesizeformat(file.completed_bytes) for file in state.files},
         "active": state.is_active,
         "share": state.share,
         "words": _words(state),

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -16,6 +16,7 @@ from registry import weights
 from registry.admin import cells, model_health
 from registry.admin.model_actions import ModelActions
 from registry.admin.model_filters import LoadedFilter, VerifiedFilter
+from registry.admin.page_actions import PageActions
 from registry.admin.pull_form import pull_page
 from registry.models import Alias, CompileCache, Model, Usage
 
@@ -36,17 +37,15 @@ class _List(ChangeList):
 
 
 @admin.register(Model)
-class ModelAdmin(ModelActions):
+class ModelAdmin(PageActions, ModelActions):
     """Read-only but for its actions; a load runs in the server's engine, which lives in the same process."""
 
     list_display = (
         "shown_name",
         "runs_on",
         "verified",
-        "kind",
         "size",
-        "parameter_size",
-        "quantization",
+        "weights",
         "context",
         "can",
         "last_used",
@@ -57,7 +56,6 @@ class ModelAdmin(ModelActions):
     list_per_page = 50
     list_select_related = ("verification",)
     show_full_result_count = False
-    change_form_template = "admin/registry/model_page.html"
     change_list_template = "admin/registry/model_list.html"
     fieldsets = (
         (None, {"fields": ("kind", "can", "size", "licence_line")}),
@@ -136,39 +134,10 @@ class ModelAdmin(ModelActions):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[_List]:
         return _List
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Nothing to save: the page has the actions instead."""
-        no_saving = dict.fromkeys(("show_save", "show_save_and_continue", "show_save_and_add_another"), False)
-        actions = [
-            (name, str(description).replace(" the selected models", "").replace("selected models", "it"))
-            for name, (_, _, description) in self.get_actions(request).items()
-            if name != "remove"
-        ]
-        context = {**no_saving, "title": "Model", "page_actions": actions, "list_url": _list_url(self)}
-        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
-
-    def response_action(
-        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any
-    ) -> HttpResponse | None:
-        """An action that was begun on a model's page goes back there."""
-        response: HttpResponse | None = super().response_action(request, queryset, *args)
-        page = request.POST.get("page", "")
-        if page.isdecimal() and isinstance(response, HttpResponseRedirect):
-            name = f"{self.admin_site.name}:registry_model_change"
-            return HttpResponseRedirect(reverse(name, args=(page,)))
-        return response
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return [str(name) for _, options in self.fieldsets for name in options["fields"]]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def buttons(self, row: Model) -> dict[str, str]:
+        pin = {"unpin": "Unpin"} if row.pinned else {"pin": "Pin"}
+        again = {"pull": "Pull again"} if row.source and not row.builtin else {}
+        return {"load": "Load", "unload": "Unload", **pin, "verify": "Verify files", **again}
 
     def live(self, request: HttpRequest) -> JsonResponse:
         """The cells of the rows `?id=…&id=…` that move, for the page's script."""
@@ -193,7 +162,8 @@ class ModelAdmin(ModelActions):
     @admin.display(description="name", ordering="name")
     def shown_name(self, row: Model) -> SafeString:
         marks = [mark for mark, is_so in (("pinned", row.pinned), ("built in", row.builtin)) if is_so]
-        return format_html('<span class="name">{}</span> {}', row.name, cells.tags(marks) if marks else "")
+        shown = cells.tags(marks) if marks else ""
+        return format_html('<span class="name">{}</span> {}', row.name, shown)
 
     @admin.display(description="runs on")
     def runs_on(self, row: Model) -> SafeString:
@@ -214,6 +184,12 @@ class ModelAdmin(ModelActions):
     @admin.display(description="parameters", ordering="parameter_count")
     def parameter_size(self, row: Model) -> str:
         return weights.human(row.parameter_count) if row.parameter_count else cells.UNKNOWN
+
+    @admin.display(description="weights", ordering="parameter_count")
+    def weights(self, row: Model) -> SafeString:
+        """How many, of what, how precise."""
+        of = " ".join((row.family, row.kind) if row.kind == Model.Kinds.EMBEDDING else (row.family,))
+        return format_html("{} {} <small>{}</small>", self.parameter_size(row), row.quantization, of)
 
     @admin.display(description="context", ordering="context_length")
     def context(self, row: Model) -> str:
@@ -304,10 +280,6 @@ class ModelAdmin(ModelActions):
                 for name, (size, sha256) in sorted(row.files.items())
             ),
         )
-
-
-def _list_url(model_admin: ModelAdmin) -> str:
-    return reverse(f"{model_admin.admin_site.name}:registry_model_changelist")
 
 
 def _links(rows: QuerySet[Any], table: str) -> SafeString:

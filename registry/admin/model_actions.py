@@ -10,7 +10,8 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from registry import install, pulls, removal, verification_runs
+from inference.errors import InferenceError
+from registry import convert, install, pulls, removal, verification_runs
 from registry.admin import cells, running
 from registry.admin.removing import RemovingAdmin
 from registry.models import Alias, Model, Verification
@@ -21,7 +22,10 @@ _LEVELS = {True: messages.SUCCESS, False: messages.ERROR, None: messages.INFO}
 class ModelActions(RemovingAdmin):
     """Those who may not change a model may do none of it."""
 
-    actions = ("load", "unload", "pin", "unpin", "verify", "pull", "remove")
+    actions = (
+        *("load", "unload", "pin", "unpin", "verify", "pull"),
+        *("to_int4", "to_int8", "to_int4_npu", "remove"),
+    )
 
     @admin.action(description="Load the selected models", permissions=["change"])
     def load(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
@@ -83,6 +87,25 @@ class ModelActions(RemovingAdmin):
             pulls.pull_again(row)
             self.message_user(request, f"Asked for {row.name}; see Downloads", messages.SUCCESS)
 
+    @admin.action(
+        description="Convert the selected models to int4, as models of their own", permissions=["change"]
+    )
+    def to_int4(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
+        self._convert(request, rows, "int4")
+
+    @admin.action(
+        description="Convert the selected models to int8, as models of their own", permissions=["change"]
+    )
+    def to_int8(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
+        self._convert(request, rows, "int8")
+
+    @admin.action(
+        description="Convert the selected models for an NPU (symmetric int4), as models of their own",
+        permissions=["change"],
+    )
+    def to_int4_npu(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
+        self._convert(request, rows, "int4-npu")
+
     # --- removal ----------------------------------------------------------------------------------------------
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -125,6 +148,15 @@ class ModelActions(RemovingAdmin):
             return
         for said, went_well in outcomes:
             self.message_user(request, said, _LEVELS[went_well])
+
+    def _convert(self, request: HttpRequest, rows: Iterable[Model], precision: str) -> None:
+        """Each is a pull of its repository, which converts what it fetches."""
+        for row in rows:
+            try:
+                asked = convert.request(row, precision)
+                self.message_user(request, f"Asked for {asked.name}; see Downloads", messages.SUCCESS)
+            except InferenceError as error:
+                self.message_user(request, f"Not converted: {row.name}: {error}", messages.ERROR)
 
     def _set_pinned(self, request: HttpRequest, rows: QuerySet[Model], pinned: bool) -> None:
         """A query set of its own: one with annotations cannot be updated everywhere."""
