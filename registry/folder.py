@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from inference.chat_template import ChatTemplate
 from inference.errors import BadRequest, ModelDamaged
-from inference.types import Kind, ModelSpec, Pooling
+from inference.types import Kind, Message, ModelSpec, Pooling
 from registry import weights
 
 READER_VERSION: Final = 1
@@ -173,7 +173,9 @@ def _context_length(folder: Path, config: Mapping[str, Any]) -> int:
 def _template(folder: Path) -> ChatTemplate:
     """Compiled and tried, as the engine will use it."""
     try:
-        return ChatTemplate.open(ModelSpec(name=folder.name, digest="", path=folder, kind="chat"))
+        template = ChatTemplate.open(ModelSpec(name=folder.name, digest="", path=folder, kind="chat"))
+        template.tried((Message(role="user", content="?"),))
+        return template
     except BadRequest as error:
         raise ModelDamaged(folder.name, "chat_template.jinja", f"cannot be used: {error}") from error
 

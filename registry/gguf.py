@@ -229,6 +229,9 @@ class _Head:
                 raise self._fault(
                     f"is truncated: the tensor {tensor.name!r} ends at byte {data + free}, the file at {self._size}"
                 )
+        end = data + -(-free // alignment) * alignment
+        if self._size > end:
+            raise self._fault(f"goes on for {self._size - end} bytes after its last tensor")
 
     def _string(self, most: int, what: str) -> str:
         length = int(self._scalar("<Q"))

@@ -82,7 +82,6 @@ def _gguf_name(name: str) -> str:
 def write_demo(path: Path, quantization: str = "F16", **changes: Any) -> Path:
     """demo as one GGUF file. `changes`: metadata by key with `__` for `.`; None leaves the key out."""
     config = json.loads((DEMO / "config.json").read_text())
-    tokenizer = json.loads((DEMO / "tokenizer.json").read_text())
     arch = changes.pop("architecture", "qwen3")
     writer = gguf.GGUFWriter(path, arch)
     values: dict[str, tuple[Callable[[str, Any], None], Any]] = {
@@ -99,7 +98,7 @@ def write_demo(path: Path, quantization: str = "F16", **changes: Any) -> Path:
         f"{arch}.attention.value_length": (writer.add_uint32, config["head_dim"]),
         f"{arch}.attention.layer_norm_rms_epsilon": (writer.add_float32, config["rms_norm_eps"]),
         f"{arch}.rope.freq_base": (writer.add_float32, config["rope_parameters"]["rope_theta"]),
-        **_tokenizer_values(writer, tokenizer),
+        **tokenizer_values(writer),
     }
     for key, value in changes.items():
         name = key.replace("__", ".")
@@ -111,7 +110,7 @@ def write_demo(path: Path, quantization: str = "F16", **changes: Any) -> Path:
         if value is not None:
             add(name, value)
     for name, array in demo_weights().items():
-        _add(writer, name, array, quantization)
+        add_tensor(writer, name, array, quantization)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -119,9 +118,9 @@ def write_demo(path: Path, quantization: str = "F16", **changes: Any) -> Path:
     return path
 
 
-def _tokenizer_values(
-    writer: gguf.GGUFWriter, tokenizer: dict[str, Any]
-) -> dict[str, tuple[Callable[[str, Any], None], Any]]:
+def tokenizer_values(writer: gguf.GGUFWriter) -> dict[str, tuple[Callable[[str, Any], None], Any]]:
+    """Key -> the writer's method and the value, of demo's tokenizer and template."""
+    tokenizer = json.loads((DEMO / "tokenizer.json").read_text())
     ids = tokenizer["model"]["vocab"]
     special = {entry["id"]: entry for entry in tokenizer["added_tokens"]}
     tokens = {id: token for token, id in ids.items()} | {id: e["content"] for id, e in special.items()}
@@ -140,7 +139,7 @@ def _tokenizer_values(
     }
 
 
-def _add(writer: gguf.GGUFWriter, name: str, array: Array, quantization: str) -> None:
+def add_tensor(writer: gguf.GGUFWriter, name: str, array: Array, quantization: str) -> None:
     kind = gguf.GGMLQuantizationType[quantization]
     if array.ndim == 1 or quantization == "F32":
         writer.add_tensor(name, array)
