@@ -79,6 +79,7 @@ class ModelDamaged(InferenceError):
         super().__init__(f"model '{model}' is damaged: {file} {fault}; install the model again")
         self.model = model
         self.file = file
+        self.fault = fault
 
 
 class LoadFailed(InferenceError):
@@ -133,9 +134,12 @@ class WorkerDied(InferenceError):
     untouched = False
 
 
-def runtime_words(text: str, model_path: str = "") -> str:
-    """The first line of the runtime's message that says something, without source places and the model's folder."""
+def runtime_words(text: str, *paths: str) -> str:
+    """The first line of the runtime's message that says something, without source places and without these paths:
+    the model's folder first, then its adapters."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     useful = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
     words = (useful or lines or [""])[0]
-    return (words.replace(model_path, "<model>") if model_path else words)[:300]
+    for path, shown in zip(paths, ("<model>", *["<adapter>"] * len(paths)), strict=False):
+        words = words.replace(path, shown)
+    return words[:300]

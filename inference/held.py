@@ -46,6 +46,11 @@ class Held:
         return self.ready.done() and self.worker is not None and self.worker.alive()
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """What it is loaded from, the model's folder first; no client is shown them."""
+        return (str(self.spec.path), *(str(adapter.path) for adapter in self.spec.adapters))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Every name that asked for it since it was loaded, the last one first."""
         return tuple(reversed(self._specs))

@@ -180,7 +180,7 @@ class Pool:
                 raise
             logger.warning(
                 "%s did not load on %s with its compile cache, which is built again: %s",
-                held.spec.name, held.device, runtime_words(str(error), str(held.spec.path)),
+                held.spec.name, held.device, runtime_words(str(error), *held.paths),
             )  # fmt: skip
             if held.worker is not None:
                 await held.worker.close()
@@ -223,7 +223,7 @@ class Pool:
         if isinstance(error, WorkerDied):
             self.history.breaker(held.key).crashed()
         elif isinstance(error, LoadFailed) and not isinstance(error, NoRoom):
-            words = runtime_words(str(error), str(held.spec.path))
+            words = runtime_words(str(error), *held.paths)
             error = LoadFailed(f"model '{held.spec.name}' could not be loaded on {held.device}: {words}")
             self.history.failed(held.key, str(error))
         level = logging.ERROR if isinstance(error, ModelDamaged) else logging.WARNING

@@ -1,12 +1,15 @@
 """Files that clients sent before they make a model of them: by their sha256, in a folder beside the models.
 
 A file that is part of an installed model counts as sent: it is found where it lies. What a model was made of moves
-into the model's folder; adapters stay here while a row refers to them.
+into the model's folder; adapters stay here while a row refers to them, under a name that the runtime takes.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,6 +17,7 @@ from typing import Final
 from django.conf import settings
 
 from inference.errors import BadRequest
+from registry.disk_errors import disk_errors
 from registry.models import Model
 
 FOLDER: Final = ".blobs"
@@ -43,11 +47,16 @@ def path_of(sha256: str) -> Path:
     return folder() / f"sha256-{sha256}"
 
 
+def adapter_path(sha256: str) -> Path:
+    """Where it lies as a model's adapter: the runtime goes by the name."""
+    return folder() / f"sha256-{sha256}.safetensors"
+
+
 def find(sha256: str) -> Path | None:
     """A file of this content: a blob, or part of an installed model."""
-    blob = path_of(sha256)
-    if blob.is_file():
-        return blob
+    for blob in (path_of(sha256), adapter_path(sha256)):
+        if blob.is_file():
+            return blob
     for path, files in Model.objects.values_list("path", "files"):
         for name, (size, digest) in files.items():
             file: Path = Path(path) / name
@@ -66,11 +75,35 @@ def keep(received: Path, sha256: str, expected: str) -> bool:
     return True
 
 
+def adopt(path: Path) -> str:
+    """The sha256 of a file of this machine, which is a blob from now on, unless it is there already. Blocking.
+
+    The file stays where it is. Raises BadRequest when it cannot be read, and DiskError.
+    """
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadRequest(f"'{path.name}' cannot be read ({error.strerror})", "files") from None
+    if find(sha256) is None:
+        copied = folder() / f"copy-{sha256}-{os.getpid()}"
+        with disk_errors(path.name):
+            folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                shutil.copyfile(path, copied)  # a link would change with its file
+                copied.replace(path_of(sha256))
+            finally:
+                copied.unlink(missing_ok=True)
+    return sha256
+
+
 def drop_unused(digests: set[str]) -> None:
-    """Delete those of these blobs that no row refers to."""
+    """Delete these blobs; those that a row has as adapters stay as that."""
     used = {
         entry["sha256"] for entries in Model.objects.values_list("adapters", flat=True) for entry in entries
     }
-    for sha256 in digests - used:
+    for sha256 in digests:
         with suppress(OSError):
-            path_of(sha256).unlink()
+            path_of(sha256).unlink(missing_ok=True)
+            if sha256 not in used:
+                adapter_path(sha256).unlink(missing_ok=True)

@@ -21,9 +21,10 @@ from django.utils import timezone
 from msgspec import Struct, structs
 
 from inference.chat_template import ChatTemplate
-from inference.errors import BadRequest, ModelNotFound
+from inference.errors import BadRequest, ModelDamaged, ModelNotFound
 from inference.types import Message
 from registry import blobs, folder, go_template, install, lora, names, parameters, store
+from registry.disk_errors import disk_errors
 from registry.modelfile import ROLES, Said
 from registry.models import Model
 
@@ -75,7 +76,9 @@ def create(recipe: Recipe, say: Say = str, cancelled: Callable[[], bool] = bool)
     _apply(recipe, row)
     say(f"using existing layer sha256:{row.digest}")
     _say_texts(recipe, say)
-    return save(row, name, say)
+    made = save(row, name, say)
+    blobs.drop_unused({blobs.parse_digest(digest) for digest in recipe.adapters.values()})
+    return made
 
 
 def check(recipe: Recipe) -> names.Name:
@@ -176,8 +179,8 @@ def _adapters(given: Mapping[str, str], model: Path) -> list[dict[str, Any]]:
             continue
         shape = lora.read(path, name)
         lora.check_fits(shape, model, name)
-        kept = blobs.path_of(sha256)
-        if path != kept:
+        kept = blobs.adapter_path(sha256)
+        if not kept.is_file():
             _link(path, kept)
         size = path.stat().st_size
         entries.append(
@@ -203,8 +206,9 @@ def _from_files(recipe: Recipe, name: names.Name, say: Say, cancelled: Callable[
     workshop = install.models_folder() / install.STAGING / f"create-{secrets.token_hex(8)}"
     gathered, made = workshop / "files", workshop / "model"
     try:
-        for relative, (path, _) in found.items():
-            _link(path, gathered / relative)
+        with disk_errors(name.display):
+            for relative, (path, _) in found.items():
+                _link(path, gathered / relative)
         for _, sha256 in found.values():
             say(f"using existing layer sha256:{sha256}")
         if "openvino_model.xml" in found:
@@ -212,7 +216,7 @@ def _from_files(recipe: Recipe, name: names.Name, say: Say, cancelled: Callable[
             made = gathered
         else:
             _convert(gathered, made, recipe, say, cancelled)
-        row = Model(**structs.asdict(folder.read(made)), format=_format(found), name=name.display)
+        row = Model(**structs.asdict(_read(made)), format=_format(found), name=name.display)
         _apply(recipe, row)
         _say_texts(recipe, say)
         say("writing manifest")
@@ -229,9 +233,18 @@ def _from_files(recipe: Recipe, name: names.Name, say: Say, cancelled: Callable[
         row = install.install(made, {"name": name.display, **{field: getattr(row, field) for field in kept}})
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
-    blobs.drop_unused({sha256 for _, sha256 in found.values()})
+    sent = {*recipe.files.values(), *recipe.adapters.values()}
+    blobs.drop_unused({blobs.parse_digest(digest) for digest in sent})
     say("success")
     return row
+
+
+def _read(made: Path) -> folder.Folder:
+    """What is wrong with the files is the client's to mend. Raises BadRequest."""
+    try:
+        return folder.read(made)
+    except ModelDamaged as error:
+        raise BadRequest(f"files: '{error.file}' {error.fault}", "files") from None
 
 
 def _convert(gathered: Path, made: Path, recipe: Recipe, say: Say, cancelled: Callable[[], bool]) -> None:

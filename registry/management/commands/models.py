@@ -1,4 +1,5 @@
-"""`manage.py models list | show NAME | verify [NAME…] | known | import PATH`: what is well, and what could be.
+"""`manage.py models list | show NAME | verify [NAME…] | known | import PATH | create | cp | rm`: what is there, what is
+well, what could be, and what shall be otherwise.
 
 Needs no running server. Everything prints JSON with `--json`; `verify` exits with 1 when a file is damaged.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +19,21 @@ from django.template.defaultfilters import filesizeformat
 from inference.errors import InferenceError
 from registry import store
 from registry.builtin import sync_builtin_models
-from registry.management import import_model, known_models
+from registry.management import change_models, import_model, known_models
 from registry.progress import ByteBar
 from registry.store import ModelInfo
 from registry.verification import FileCheck, check_files
 
 
 class Command(BaseCommand):
-    help = "Show the installed models and check their files."
+    help = "Show, check, make, copy and remove models."
     requires_system_checks = ()  # they would import the server
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(
-            dest="verb", metavar="list | show | verify | known | import", required=True
+            dest="verb",
+            metavar="list | show | verify | known | import | create | cp | rm",
+            required=True,
         )
         listing = verbs.add_parser("list", help="every model, the newest first")
         show = verbs.add_parser("show", help="everything known of one model")
@@ -47,6 +51,7 @@ class Command(BaseCommand):
             (verify, self.verify),
             (known, self.known),
             (adopt, self.adopt),
+            *((parser, self.changing(work)) for parser, work in change_models.add_arguments(verbs)),
         ):
             verb.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
             verb.set_defaults(work=work)
@@ -126,6 +131,9 @@ class Command(BaseCommand):
         self, *, path: Path, name: str, copy: bool, precision: str, yes: bool, as_json: bool, **_: Any
     ) -> None:
         import_model.run(path, name, copy, precision, yes, as_json, self.stdout)  # type: ignore[arg-type]
+
+    def changing(self, work: Callable[..., None]) -> Callable[..., None]:
+        return partial(work, out=self.stdout)
 
     def _checked(self, models: Sequence[ModelInfo]) -> list[FileCheck]:
         """Check all files, with one bar for all bytes where standard error is a terminal."""

@@ -1,0 +1,139 @@
+"""`manage.py models rm NAME… | cp SRC DST | create NAME -f Modelfile`: what changes models, from the command line.
+
+They need no server. One that runs hears of it within two seconds, and lets go of what was removed.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from inference.errors import BadRequest, InferenceError
+from registry import blobs, creation, lora, modelfile, removal
+from registry.creation import Recipe
+from registry.models import Model
+
+_PATHS = ("/", "./", "../", "~", ".\\", "..\\")
+
+
+def add_arguments(verbs: Any) -> list[tuple[ArgumentParser, Callable[..., Any]]]:
+    """`verbs` as add_subparsers gives them. Each parser with its work, which takes the options and `out`."""
+    rm = verbs.add_parser("rm", help="remove models; their files go when no other model has them")
+    rm.add_argument("names", nargs="+", metavar="name")
+    cp = verbs.add_parser("cp", help="give a model a further name of its own")
+    cp.add_argument("source")
+    cp.add_argument("destination")
+    create = verbs.add_parser("create", help="make a model as a Modelfile says")
+    create.add_argument("name")
+    create.add_argument("-f", "--file", type=Path, default=Path("Modelfile"), help="the Modelfile")
+    create.add_argument("-q", "--quantize", choices=("int4", "int8"), default="", help="of converted files")
+    return [(rm, remove), (cp, copy), (create, make)]
+
+
+def remove(*, names: list[str], as_json: bool, out: TextIO, **_: Any) -> None:
+    """All that can be removed; then raises the first fault, if any."""
+    faults: dict[str, InferenceError] = {}
+    for name in names:
+        try:
+            removal.remove(name)
+        except InferenceError as error:
+            faults[name] = error
+    if as_json:
+        _print_json(out, [{"name": name, "removed": name not in faults} for name in names])
+    else:
+        out.writelines(f"removed {name}\n" for name in names if name not in faults)
+    if faults:
+        raise next(iter(faults.values()))
+
+
+def copy(*, source: str, destination: str, as_json: bool, out: TextIO, **_: Any) -> None:
+    _tell(removal.copy(source, destination), as_json, out)
+
+
+def make(*, name: str, file: Path, quantize: str, as_json: bool, out: TextIO, **_: Any) -> None:
+    """Raises BadRequest where the Modelfile cannot be read, and what `creation.create` raises."""
+    sent: set[str] = set()
+    try:
+        recipe = recipe_of(name, file, quantize, sent)
+        row = creation.create(recipe, say=str if as_json else lambda status: out.write(f"{status}\n"))
+    finally:
+        blobs.drop_unused(sent)
+    _tell(row, as_json, out)
+
+
+def recipe_of(name: str, file: Path, quantize: str, sent: set[str]) -> Recipe:
+    """What the Modelfile at `file` wants; paths in it count from its folder. The files that it names become blobs,
+    which are noted in `sent`."""
+    try:
+        found = modelfile.parse(file.read_text("utf-8"))
+    except OSError as error:
+        raise BadRequest(f"{file} cannot be read ({error.strerror}); name it with -f", "file") from None
+    except UnicodeDecodeError:
+        raise BadRequest(f"{file} is not UTF-8 text", "file") from None
+    folder = file.absolute().parent
+    path = _path(found.source, folder)
+    adapters = [_adapter(text, folder, sent) for text in found.adapters]
+    return Recipe(
+        name=name,
+        source="" if path else found.source,
+        files=_kept(path, sent) if path else {},
+        adapters={key: digest for adapter in adapters for key, digest in adapter.items()},
+        template=found.template or "",
+        system=found.system or "",
+        licences=found.licences,
+        parameters=found.parameters,
+        messages=found.messages,
+        precision=quantize,
+    )
+
+
+def _path(text: str, folder: Path) -> Path | None:
+    """A path that is there, or is written like one; None for what is a model's name."""
+    path = folder / Path(text).expanduser()
+    if path.exists() or text.startswith(_PATHS):
+        return path
+    return None
+
+
+def _adapter(text: str, folder: Path, sent: set[str]) -> dict[str, str]:
+    """A file, a folder of PEFT's, or the `sha256:…` that /api/show printed."""
+    if text.startswith(("sha256:", "sha256-")):
+        return {f"{text[7:19]}.safetensors": text}
+    path = folder / Path(text).expanduser()
+    kept = _kept(path, sent)
+    if path.is_file() and (config := path.with_name(lora.CONFIG)).is_file():
+        kept |= _kept(config, sent)
+    return {name: digest for name, digest in kept.items() if name.endswith((".safetensors", lora.CONFIG))}
+
+
+def _kept(path: Path, sent: set[str]) -> dict[str, str]:
+    """The file, or each file of the folder and of those in it -> its digest."""
+    if path.is_dir():
+        files = {entry.relative_to(path).as_posix(): entry for entry in (*path.glob("*"), *path.glob("*/*"))}
+    elif path.is_file():
+        files = {path.name: path}
+    else:
+        raise BadRequest(
+            f"'{path.name}' is neither a file nor a folder; paths count from the Modelfile", "from"
+        )
+    digests = {}
+    for name, entry in sorted(files.items()):
+        if entry.is_file() and not any(part.startswith(".") for part in name.split("/")):
+            sha256 = blobs.adopt(entry)
+            sent.add(sha256)
+            digests[name] = f"sha256:{sha256}"
+    return digests
+
+
+def _tell(row: Model, as_json: bool, out: TextIO) -> None:
+    if as_json:
+        _print_json(out, {"name": row.name, "parent": row.parent, "digest": row.content_digest})
+    else:
+        out.write(f"{row.name}\n")
+
+
+def _print_json(out: TextIO, value: Any) -> None:
+    out.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
