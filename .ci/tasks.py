@@ -79,6 +79,7 @@ def test(arguments: list[str]) -> int:
     install(DEV)
     if check([]):
         return 1
+    subprocess.run([str(PYTHON), "tests/services.py"], check=True)  # Redis, PostgreSQL
     for old in ROOT.glob(".coverage*"):
         old.unlink()
     closing, code = tee([str(PYTHON), "-m", "coverage", "run", "-m", "pytest", *arguments])

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, close_old_connections, connection, transaction
 
 from inference.errors import InferenceError
 from registry import catalog, hub, install, names, pull_convert, pulls, sealing
@@ -136,6 +136,7 @@ def _pull(download: Download, beat: Beat) -> None:
     )
     beat.phase("install")
     beat.join()
+    close_old_connections()  # this thread's last query may be hours ago
     _finish(download, made, fields)
 
 
@@ -254,6 +255,7 @@ class Beat:
             return
         except DatabaseError as error:
             logger.warning("pull of %s: its progress cannot be written (%s)", self._download.name, error)
+            connection.close()  # a database that was restarted needs a new one
             return
         if wanted_gone:
             self.why = self.why or Why.CANCELLED
