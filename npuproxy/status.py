@@ -5,6 +5,7 @@ What is not known says so ("unknown", "–"); nothing here is a constant that lo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from django.conf import settings
@@ -15,8 +16,9 @@ from msgspec import Struct
 from inference import engine
 from inference.types import LoadedModel, RequestRecord, Snapshot
 from npuproxy import banner
-from registry import store
+from registry import store, use
 from registry.model_info import ModelInfo
+from registry.use import Life
 
 SHOWN_REQUESTS = 50
 _SECURITY = {
@@ -33,6 +35,8 @@ class ModelRow(Struct, frozen=True, kw_only=True):
     facts: tuple[str, ...]
     capabilities: tuple[str, ...]
     workers: tuple[WorkerRow, ...]
+    history: tuple[str, ...]
+    """Where it ran before, and what its compile caches take."""
 
 
 class WorkerRow(Struct, frozen=True, kw_only=True):
@@ -75,14 +79,14 @@ def live(request: HttpRequest) -> HttpResponse:
 
 def _answer(request: HttpRequest, template: str) -> HttpResponse:
     address = f"{request.scheme}://{request.get_host()}"
-    snapshot = engine.current().snapshot()
+    snapshot, models = engine.current().snapshot(), store.all_models()
     context = {
         "version": settings.VERSION,
         "address": address,
         "curl": banner.curl(address),
         "uptime": duration(snapshot.uptime_s),
         "snapshot": snapshot,
-        "models": model_rows(snapshot, store.all_models()),
+        "models": model_rows(snapshot, models, use.of(models)),
         "memory": memory(snapshot),
         "requests": [request_row(record) for record in snapshot.requests[:SHOWN_REQUESTS]],
     }
@@ -92,7 +96,7 @@ def _answer(request: HttpRequest, template: str) -> HttpResponse:
     return response
 
 
-def model_rows(snapshot: Snapshot, models: list[ModelInfo]) -> list[ModelRow]:
+def model_rows(snapshot: Snapshot, models: list[ModelInfo], lives: Mapping[str, Life]) -> list[ModelRow]:
     """Loaded ones first, then by name."""
     rows = [
         ModelRow(
@@ -103,6 +107,7 @@ def model_rows(snapshot: Snapshot, models: list[ModelInfo]) -> list[ModelRow]:
             workers=tuple(
                 _worker(held, snapshot.time) for held in snapshot.models if held.digest == info.spec.digest
             ),
+            history=_history(lives.get(info.name, Life()), snapshot.time),
         )
         for info in models
     ]
@@ -117,6 +122,20 @@ def _facts(info: ModelInfo) -> tuple[str, ...]:
         f"context {info.spec.context_length:,}" if info.spec.context_length else "",
     )
     return tuple(fact for fact in known if fact)
+
+
+def _history(life: Life, now: float) -> tuple[str, ...]:
+    lines = []
+    for ran in life.ran:
+        facts = (
+            f"{ran.tokens_per_s:.0f} tokens/s" if ran.tokens_per_s else "",
+            f"first token {duration(ran.ttft_s)}" if ran.ttft_s else "",
+            f"load {duration(ran.load_s)}" if ran.load_s else "",
+            f"{duration(max(1.0, now - ran.used_at.timestamp()))} ago",
+        )
+        lines.append(f"{ran.device}: {', '.join(fact for fact in facts if fact)}")
+    lines += [f"compile cache for {cache.device}: {size(cache.size_bytes)}" for cache in life.caches]
+    return tuple(lines)
 
 
 def _worker(held: LoadedModel, now: float) -> WorkerRow:

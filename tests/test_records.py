@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,12 @@ def test_a_server_that_is_stopped_writes_what_is_left(serve: Serve) -> None:
     server.stop()
     (row,) = rows(server, "select * from registry_usage where digest = ?", digest)
     assert (row["device"], row["requests"], row["completion_tokens"]) == ("CPU", 1, 3)
+
+
+def test_the_page_shows_where_a_model_ran_how_fast_and_what_its_caches_take(emulated: RunningServer) -> None:
+    chat(emulated, ON_NPU, options={"num_predict": 4})
+    eventually(lambda: use(emulated, "demo:latest", "NPU (emulated)"))
+    eventually(lambda: rows(emulated, "select 1 from registry_compilecache where device = 'NPU'"))
+    page = httpx.get(f"{emulated.url}/status", timeout=30).text
+    assert re.search(r"NPU \(emulated\): \d+ tokens/s, first token [\d.]+ m?s, load [\d.]+ m?s, .* ago", page)
+    assert re.search(r"compile cache for NPU: [\d.]+ MB", page)

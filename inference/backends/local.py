@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator
@@ -11,7 +12,7 @@ from msgspec import structs
 from inference.admission import DeviceQueue, Slot
 from inference.backend import ChatJob, EmbedJob
 from inference.config import EngineConfig
-from inference.errors import ContextLengthExceeded, LoadFailed
+from inference.errors import ContextLengthExceeded, DeadlineExceeded, LoadFailed
 from inference.output_parser import OutputParser
 from inference.pool import Lease, Pool
 from inference.routing import Candidate
@@ -117,14 +118,15 @@ class LocalBackend:
         self.queue.check_room()
         self.queue.loading += 1
         try:
-            lease = await self._pool.lease(job.spec, self.id, job.request.keep_alive_s)
+            async with asyncio.timeout(_left_s(job)):
+                lease = await self._pool.lease(job.spec, self.id, job.request.keep_alive_s)
+        except TimeoutError:  # the load goes on: the next request finds it further
+            raise DeadlineExceeded("X-Deadline-Ms passed while the model was loaded") from None
         finally:
             self.queue.loading -= 1
-        left, placement = None, job.request.placement
-        if placement.deadline_ms is not None:
-            left = placement.deadline_ms / 1000 - (time.perf_counter() - job.began)
+        priority, timeout_s = job.request.placement.priority, self._config.queue_timeout_s
         try:
-            slot = await self.queue.acquire(placement.priority, self._config.queue_timeout_s, left)
+            slot = await self.queue.acquire(priority, timeout_s, _left_s(job))
         except BaseException:
             lease.release()
             raise
@@ -174,6 +176,12 @@ class LocalBackend:
             vectors=shortened(vectors, job.request.dimensions), prompt_tokens=job.prompt_tokens, start=start,
             total_s=time.perf_counter() - job.began, truncated_tokens=job.truncated_tokens,
         )  # fmt: skip
+
+
+def _left_s(job: ChatJob | EmbedJob) -> float | None:
+    """Until X-Deadline-Ms; None without one."""
+    deadline_ms = job.request.placement.deadline_ms
+    return None if deadline_ms is None else deadline_ms / 1000 - (time.perf_counter() - job.began)
 
 
 class _Answer:
