@@ -133,6 +133,16 @@ def test_ollama_pulls_without_a_stream(ollama: JavaScriptClient, hub: Hub) -> No
     ollama.call("delete", {"model": "tiny/js-whole"})
 
 
+def test_ollama_joins_the_pull_that_it_aborted(ollama: JavaScriptClient, hub: Hub) -> None:
+    hub_repositories.chat(hub.root, "tiny/js-left")
+    with pytest.raises(ClientError) as caught:
+        ollama.stream("pull", {"model": "tiny/js-left", "stream": True}, leave_after=1)
+    assert "abort" in caught.value.message.lower()
+    assert ollama.call("pull", {"model": "tiny/js-left"}) == {"status": "success"}
+    assert "tiny/js-left:latest" in names(ollama)
+    ollama.call("delete", {"model": "tiny/js-left"})
+
+
 def test_ollama_throws_what_the_hub_does_not_have(ollama: JavaScriptClient, hub: Hub) -> None:
     with pytest.raises(ClientError, match="pull model manifest: file does not exist"):
         ollama.stream("pull", {"model": "tiny/nowhere", "stream": True})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import hub_repositories
@@ -10,6 +11,7 @@ import ollama
 import openai
 import pytest
 from conftest import RunningServer
+from engines import BUILTIN
 from hub_process import Hub
 from wire_clients import native, v1
 
@@ -65,6 +67,18 @@ def test_ollama_pulls_without_a_stream_as_often_as_it_likes(hub_server: RunningS
     native(hub_server.url).delete("hf.co/tiny/py-whole")
 
 
+def test_a_pull_goes_on_when_the_client_that_asked_for_it_leaves(hub_server: RunningServer, hub: Hub) -> None:
+    hub_repositories.chat(hub.root, "tiny/py-left")
+    for part in native(hub_server.url).pull("tiny/py-left", stream=True):
+        assert part.status == "pulling manifest"
+        break
+    deadline = time.monotonic() + 30
+    while "tiny/py-left:latest" not in names(hub_server):
+        assert time.monotonic() < deadline, "the pull has ended with its client"
+        time.sleep(0.1)
+    native(hub_server.url).delete("tiny/py-left")
+
+
 def test_ollama_raises_what_the_hub_does_not_have(hub_server: RunningServer, hub: Hub) -> None:
     with pytest.raises(ollama.ResponseError, match="pull model manifest: file does not exist"):
         list(native(hub_server.url).pull("tiny/nowhere", stream=True))
@@ -99,6 +113,15 @@ def test_ollama_creates_copies_and_deletes(hub_server: RunningServer) -> None:
     assert {"py-parrot:latest"} == {name for name in names(hub_server) if name.startswith("py-")}
     assert client.chat("py-parrot", QUESTION, think=False, options=GREEDY).model == "py-parrot"
     client.delete("py-parrot")
+
+
+def test_ollama_creates_from_files_that_it_sent(hub_server: RunningServer) -> None:
+    client = native(hub_server.url)
+    paths = [path for path in (BUILTIN / "demo").iterdir() if path.name != "SHA256SUMS"]
+    digests = {path.name: client.create_blob(path) for path in paths}
+    assert client.create(model="py-sent", files=digests, stream=False).status == "success"
+    assert client.chat("py-sent", QUESTION, think=False, options=GREEDY).message.content
+    client.delete("py-sent")
 
 
 def test_ollama_creates_without_a_stream(hub_server: RunningServer) -> None:
