@@ -77,6 +77,7 @@ class AliasAdmin(_Admin):
     search_fields = ("name", "target")
     list_per_page = 50
     show_full_result_count = False
+    empty_words = "No aliases yet. One lets a client ask for `gpt-4o` and a model of yours answer."
     change_form_template = "admin/registry/alias_page.html"
 
     class Media:

@@ -37,6 +37,10 @@ class CompileCacheAdmin(RemovingAdmin):
     search_fields = ("digest", "device", "driver")
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    empty_words = (
+        "Nothing was compiled yet: an NPU or a GPU writes here with its first load; a CPU never does."
+    )
     fields = (*list_display, "digest", "path")
 
     class Media:

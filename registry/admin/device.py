@@ -28,7 +28,7 @@ class DeviceAdmin(_Admin):
     search_fields = ("name", "full_name")
     fields = ("name", "what", "state", "models", "work", "memory", "memory_budget_mb", "found_at")
     readonly_fields = ("name", "what", "state", "models", "work", "memory", "found_at")
-    change_list_template = "admin/registry/device_list.html"
+    empty_words = "The server writes down the devices that it finds at its start: run `manage.py serve`."
 
     class Media:
         css = cells.STYLES

@@ -40,6 +40,8 @@ class DownloadAdmin(PageActions):
     ordering = ("-created_at", "-id")
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    empty_words = "Nothing was pulled yet. Models are pulled from their own list."
     fieldsets = (
         (None, {"fields": ("name", "shown_state", "progress", "phase", "error", "error_code")}),
         ("From where", {"fields": ("repo", "revision", "commit", "endpoint", "variant", "device")}),

@@ -56,6 +56,8 @@ class ModelAdmin(PageActions, ModelActions):
     list_per_page = 50
     list_select_related = ("verification",)
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    empty_words = "No models: pull one."
     change_list_template = "admin/registry/model_list.html"
     fieldsets = (
         (None, {"fields": ("kind", "can", "size", "licence_line")}),

@@ -35,7 +35,7 @@ class ModelActions(RemovingAdmin):
     def unload(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
         self._on_engine(request, rows, running.unload)
 
-    @admin.action(description="Pin the selected models: never unloaded to make room", permissions=["change"])
+    @admin.action(description="Pin the selected models", permissions=["change"])
     def pin(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
         self._set_pinned(request, rows, True)
 
@@ -87,20 +87,16 @@ class ModelActions(RemovingAdmin):
             pulls.pull_again(row)
             self.message_user(request, f"Asked for {row.name}; see Downloads", messages.SUCCESS)
 
-    @admin.action(
-        description="Convert the selected models to int4, as models of their own", permissions=["change"]
-    )
+    @admin.action(description="Convert to int4: a model of its own", permissions=["change"])
     def to_int4(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
         self._convert(request, rows, "int4")
 
-    @admin.action(
-        description="Convert the selected models to int8, as models of their own", permissions=["change"]
-    )
+    @admin.action(description="Convert to int8: a model of its own", permissions=["change"])
     def to_int8(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
         self._convert(request, rows, "int8")
 
     @admin.action(
-        description="Convert the selected models for an NPU (symmetric int4), as models of their own",
+        description="Convert for an NPU: a model of its own",
         permissions=["change"],
     )
     def to_int4_npu(self, request: HttpRequest, rows: QuerySet[Model]) -> None:

@@ -37,6 +37,8 @@ class UsageAdmin(_Admin):
     search_fields = ("digest", "device")
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    empty_words = "No model has answered yet. The server writes use down every few seconds."
     fields = (*list_display, "digest")
 
     class Media:
