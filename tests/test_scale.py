@@ -49,6 +49,7 @@ def test_the_lists_of_admin_ask_as_little_with_a_thousand_models_as_with_few(adm
     assert {name: (few[name], many[name]) for name in LISTS if many[name] > few[name] + 1} == {}
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_model_and_all_of_them_are_found_without_a_query() -> None:
     seed(1000, 0)
     store.all_models()
