@@ -81,8 +81,8 @@ def fill(source: Source, target: Path, wishes: Wishes | None = None) -> None:
 
 
 def origin(source: Source) -> dict[str, Any]:
-    """What the row says of where it came from: never a path."""
-    return {"source": source.path.name, "format": _FORMATS.get(source.kind, Model.Formats.OPENVINO)}
+    """What the row says of where it came from."""
+    return {"source": source.origin, "format": _FORMATS.get(source.kind, Model.Formats.OPENVINO)}
 
 
 def default_name(source: Source) -> str:
@@ -119,7 +119,7 @@ def adopt_in_place(path: Path, name: names.Name) -> Model:
 def _check_free(name: names.Name, source: Source) -> None:
     """A name is taken over from the same source alone. Raises BadRequest."""
     row = Model.by_name(name).first()
-    if row is not None and (row.builtin or row.source != source.path.name):
+    if row is not None and (row.builtin or row.source != source.origin):
         raise BadRequest(
             f"a model '{row.name}' exists; give another name with --name, or remove it first", "name"
         )

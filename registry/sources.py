@@ -32,7 +32,16 @@ class Source(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        return self.path.stem if self.kind in ("gguf", "onnx") and self.path.is_file() else self.path.name
+        """Of the file without its suffix, or of the folder; `model.onnx` says nothing, its repository does."""
+        if self.kind == "onnx" and self.path.stem == "model":
+            home = self.path.parent
+            return (home.parent if home.name == "onnx" else home).name
+        return self.path.stem if self.kind in ("gguf", "onnx") else self.path.name
+
+    @property
+    def origin(self) -> str:
+        """What a row says of where it came from: never a path."""
+        return self.name if self.kind == "onnx" else self.path.name
 
 
 def look(path: Path) -> Source:
