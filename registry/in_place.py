@@ -44,7 +44,7 @@ def _sync(path: Path, kind: Model.Kinds) -> str:
         )
     name = names.parse(importer.default_name(source))
     row = Model.by_name(name).first()
-    if row is not None and row.path != str(path):
+    if row is not None and row.path != str(path) and Path(row.path).exists():
         raise ImportRefused(path.name, f"has the name of the model '{name.display}'", "rename the folder")
     if row is not None and _is_current(row, path):
         return ""
@@ -59,4 +59,5 @@ def _is_current(row: Model, path: Path) -> bool:
         listed = folder.sums(path)
     except ModelDamaged:
         return False
-    return row.reader_version == folder.READER_VERSION and row.digest == folder.digest(listed)
+    same = row.path == str(path) and row.digest == folder.digest(listed)
+    return same and row.reader_version == folder.READER_VERSION
