@@ -63,13 +63,10 @@ class Held:
 
     def follow(self, models: Mapping[str, ModelSpec]) -> bool:
         """What the registry now says of these names. True when a pin came or went."""
-        kept = {
-            name: models[name]
-            for name in self._specs
-            if name in models and models[name].load_key == self.spec.load_key
-        }
+        same = {name: spec for name, spec in models.items() if spec.load_key == self.spec.load_key}
+        self.is_orphan = not same
+        kept = {name: same[name] for name in self._specs if name in same} or dict(list(same.items())[:1])
         self._specs = kept or self._specs
-        self.is_orphan = not kept
         before, self.pinned = self.pinned, any(spec.pinned for spec in kept.values())
         return before != self.pinned
 

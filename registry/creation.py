@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.db import transaction
 from django.utils import timezone
@@ -23,10 +23,12 @@ from msgspec import Struct, structs
 from inference.chat_template import ChatTemplate
 from inference.errors import BadRequest, ModelDamaged, ModelNotFound
 from inference.types import Message
-from registry import blobs, folder, go_template, install, lora, names, parameters, store
+from registry import blobs, folder, go_template, install, lora, names, parameters, sources, store
+from registry.convert import Precision
 from registry.disk_errors import disk_errors
 from registry.modelfile import ROLES, Said
 from registry.models import Model
+from registry.sources import Source
 
 logger = logging.getLogger(__name__)
 
@@ -209,15 +211,20 @@ def _from_files(recipe: Recipe, name: names.Name, say: Say, cancelled: Callable[
         with disk_errors(name.display):
             for relative, (path, _) in found.items():
                 _link(path, gathered / relative)
-        for _, sha256 in found.values():
-            say(f"using existing layer sha256:{sha256}")
+        layers = [f"using existing layer sha256:{sha256}" for _, sha256 in found.values()]
         if "openvino_model.xml" in found:
+            sources.check_ir(gathered, [*found])
             _write_sums(gathered, {relative: sha256 for relative, (_, sha256) in found.items()})
             made = gathered
         else:
-            _convert(gathered, made, recipe, say, cancelled)
+            source = _source(gathered, recipe)
+            while layers:
+                say(layers.pop(0))
+            _convert(source, made, recipe, say, cancelled)
         row = Model(**structs.asdict(_read(made)), format=_format(found), name=name.display)
         _apply(recipe, row)
+        for layer in layers:
+            say(layer)
         _say_texts(recipe, say)
         say("writing manifest")
         kept = (
@@ -247,21 +254,26 @@ def _read(made: Path) -> folder.Folder:
         raise BadRequest(f"files: '{error.file}' {error.fault}", "files") from None
 
 
-def _convert(gathered: Path, made: Path, recipe: Recipe, say: Say, cancelled: Callable[[], bool]) -> None:
-    from registry import importer, sources  # they bring the converters
-
+def _source(gathered: Path, recipe: Recipe) -> Source:
+    """What the files are. Raises BadRequest for what is not converted, or not to the precision that is wanted."""
     files = [path for path in gathered.rglob("*") if path.is_file()]
     source = sources.look(files[0] if len(files) == 1 else gathered)
     if recipe.precision and source.kind != "safetensors":
         raise BadRequest(f"'quantize': {source.kind} files keep their precision; leave it out", "quantize")
+    if recipe.precision not in ("", "int4", "int8"):
+        raise BadRequest(f"'quantize': {recipe.precision[:40]!r} is not int4 or int8", "quantize")
+    return source
+
+
+def _convert(source: Source, made: Path, recipe: Recipe, say: Say, cancelled: Callable[[], bool]) -> None:
+    from registry import importer  # it brings the converters
+
     made.mkdir(mode=0o700)
     wishes = importer.Wishes(
-        on_progress=lambda progress: say(f"converting: {progress.phase}"), cancelled=cancelled
+        precision=cast(Precision, recipe.precision or "int8"),
+        on_progress=lambda progress: say(f"converting: {progress.phase}"),
+        cancelled=cancelled,
     )
-    if recipe.precision in ("int4", "int8"):
-        wishes = structs.replace(wishes, precision=recipe.precision)
-    elif recipe.precision:
-        raise BadRequest(f"'quantize': {recipe.precision[:40]!r} is not int4 or int8", "quantize")
     importer.fill(source, made, wishes)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy
-from conftest import RunningServer
+from conftest import ROOT, RunningServer, environment
 from engines import BUILTIN
+from wire_clients import native
 
 QUESTION = [{"role": "user", "content": "How do I pull a model?"}]
 GREEDY = {"temperature": 0, "num_predict": 40}
@@ -77,6 +80,17 @@ def files_of(server: RunningServer, folder: Path, mark: str) -> dict[str, str]:
     lines = (folder / "SHA256SUMS").read_text("utf-8").splitlines()
     digests = {line[66:]: f"sha256:{line[:64]}" for line in lines}
     return {**digests, "NOTES.md": send(server, mark.encode())}
+
+
+def manage(server: RunningServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py …` on the data of this server."""
+    env = environment(server.data_dir.parent / "home", NPU_PROXY_DATA_DIR=str(server.data_dir))
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+
+
+def digests(server: RunningServer) -> dict[str, str]:
+    return {model.model or "": model.digest or "" for model in native(server.url).list().models}
 
 
 DEMO_LAYERS = {

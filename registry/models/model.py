@@ -16,7 +16,7 @@ from django.utils import timezone
 from inference.types import Adapter, Kind, Message, ModelSpec, Pooling
 from registry import names
 from registry.models.change import Stamped
-from registry.parameters import context_limit, sampling
+from registry.parameters import as_text, context_limit, sampling
 
 KV_SCALE_BYTES: Final = 8
 """Scale and zero point, float32 each, of a u8 cache: one pair for each value vector, and for each channel of
@@ -170,7 +170,7 @@ class Model(Stamped):
         said = {
             "template": self.template,
             "system": self.system,
-            "parameters": self.parameters,
+            "parameters": as_text(self.parameters),
             "messages": self.messages,
             "adapters": [[entry["sha256"], entry["alpha"]] for entry in self.adapters],
         }
