@@ -5,6 +5,7 @@ tqdm, because it is what huggingface-hub and with it the whole field draws, and 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -37,7 +38,7 @@ class Bars:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._terminal = self._stream.isatty()
+        self._terminal = _has_width(self._stream)
         self._total: tqdm[Any] | None = None
         self._files: dict[str, tqdm[Any]] = {}
         self._phase = ""
@@ -97,6 +98,14 @@ class Bars:
         self._phase, self._said_at = state.phase, now
         self._stream.write(line(state) + "\n")
         self._stream.flush()
+
+
+def _has_width(stream: TextIO) -> bool:
+    """A terminal, and one that says how wide it is: some containers' have no column."""
+    try:
+        return stream.isatty() and os.get_terminal_size(stream.fileno()).columns > 0
+    except OSError:
+        return False
 
 
 def _move(bar: tqdm[Any], completed: int) -> None:
