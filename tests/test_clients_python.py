@@ -115,6 +115,18 @@ def test_ollama_creates_copies_and_deletes(hub_server: RunningServer) -> None:
     client.delete("py-parrot")
 
 
+def test_a_removed_name_is_not_listed_though_its_weights_stay_loaded(hub_server: RunningServer) -> None:
+    client = native(hub_server.url)
+    client.generate("demo", keep_alive="5m")
+    client.copy("demo", "py-twin")
+    client.generate("py-twin", "Hi", options=GREEDY)
+    assert {"demo:latest", "py-twin:latest"} <= {model.model for model in client.ps().models}
+    client.delete("py-twin")
+    loaded = {model.model for model in client.ps().models}
+    assert "py-twin:latest" not in loaded
+    assert "demo:latest" in loaded
+
+
 def test_ollama_creates_from_files_that_it_sent(hub_server: RunningServer) -> None:
     client = native(hub_server.url)
     paths = [path for path in (BUILTIN / "demo").iterdir() if path.name != "SHA256SUMS"]

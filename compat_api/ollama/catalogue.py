@@ -113,27 +113,29 @@ def _short(value: Any) -> Any:
 
 def ps(snapshot: Snapshot, models: Iterable[ModelInfo]) -> dict[str, Any]:
     """What is loaded, what stays longest first; a model on two devices has two entries, and so have two names that
-    share a worker."""
+    share a worker. A name that was removed has none, though others may keep its worker."""
     known = {model.name: model for model in models}
     loaded = sorted(snapshot.models, key=lambda entry: _expires(entry, snapshot.time), reverse=True)
     return {
         "models": [
-            _loaded(name, entry, known.get(name), snapshot.time) for entry in loaded for name in entry.names
+            _loaded(known[name], entry, snapshot.time)
+            for entry in loaded
+            for name in entry.names
+            if name in known
         ]
     }
 
 
-def _loaded(name: str, entry: LoadedModel, model: ModelInfo | None, now: float) -> dict[str, Any]:
-    context = min(entry.context_length, model.spec.context_length) if model else entry.context_length
+def _loaded(model: ModelInfo, entry: LoadedModel, now: float) -> dict[str, Any]:
     return {
-        "name": name,
-        "model": name,
+        "name": model.name,
+        "model": model.name,
         "size": entry.size_bytes,
-        "digest": model.digest if model else entry.digest,
-        "details": _details(model) if model else {},
+        "digest": model.digest,
+        "details": _details(model),
         "expires_at": rfc3339(_expires(entry, now)),
         "size_vram": 0 if entry.device.startswith("CPU") else entry.size_bytes,
-        "context_length": context,
+        "context_length": min(entry.context_length, model.spec.context_length),
     }
 
 
