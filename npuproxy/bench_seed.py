@@ -9,6 +9,8 @@ from datetime import timedelta
 from random import Random
 from typing import Any, Final
 
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
 from registry import builtin
@@ -35,6 +37,17 @@ def seed(models: int, downloads: int) -> None:
     Usage.objects.bulk_create(_usage(row, device, random) for row in rows for device in DEVICES[:2])
     CompileCache.objects.bulk_create(_cache(row, device, random) for row in rows for device in DEVICES[:2])
     Verification.objects.bulk_create(_verification(row, random) for row in rows[::2])
+
+
+def admin_session() -> str:
+    """The key of a session in which an admin has signed in; nobody knows the password."""
+    user = get_user_model().objects.create_superuser("admin")
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.create()
+    return str(session.session_key)
 
 
 def _models(count: int, random: Random) -> list[Model]:

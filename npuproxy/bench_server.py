@@ -51,7 +51,7 @@ class ServerTarget:
             self._prepared = True
         with (self._folder / "serve.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(MANAGE), "serve"], env=environment, stdout=log, stderr=log
+                [sys.executable, str(MANAGE), *self._command()], env=environment, stdout=log, stderr=log
             )
         self._client = Client(self._port())
 
@@ -81,18 +81,18 @@ class ServerTarget:
 
     def run(self, calls: Sequence[Call]) -> list[Trace]:
         exchanges = [self._client_now.post("/api/chat", _chat(call), call.start_s) for call in calls]
-        self._exchange(exchanges)
+        self.exchange(exchanges)
         return [_trace(exchange) for exchange in exchanges]
 
     def load(self, model: str) -> float:
         exchange = self._client_now.post("/api/generate", {"model": model, "keep_alive": -1})
-        self._exchange([exchange])
+        self.exchange([exchange])
         if exchange.status != 200:
             raise BenchError(f"'{model}' was not loaded: {exchange.data[-300:].decode(errors='replace')}")
         return exchange.arrivals[-1][0] - exchange.start_s
 
     def unload(self, model: str) -> None:
-        self._exchange([self._client_now.post("/api/generate", {"model": model, "keep_alive": 0})])
+        self.exchange([self._client_now.post("/api/generate", {"model": model, "keep_alive": 0})])
 
     def kill_worker(self, model: str) -> None:
         weights = f"{model}{os.sep}openvino_model.bin"
@@ -113,7 +113,8 @@ class ServerTarget:
         assert self._client is not None
         return self._client
 
-    def _exchange(self, exchanges: list[Exchange]) -> None:
+    def exchange(self, exchanges: list[Exchange]) -> None:
+        """Sends them and fills in what comes back. Raises BenchError."""
         try:
             self._client_now.exchange(exchanges)
         except OSError as error:
@@ -134,16 +135,22 @@ class ServerTarget:
             }
         )
 
+    def _command(self) -> list[str]:
+        """What starts it."""
+        return ["serve"]
+
     def _register(self, environment: dict[str, str]) -> None:
+        """Rows, before the first start."""
         for name, folder in self._models.items():
-            done = subprocess.run(
-                [sys.executable, str(MANAGE), "bench", "--register", name, str(folder)],
-                env=environment,
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode:
-                raise BenchError(f"'{name}' was not registered: {done.stderr.strip()[-500:]}")
+            self._run_command(["bench", "--register", name, str(folder)], environment)
+
+    def _run_command(self, arguments: Sequence[str], environment: dict[str, str]) -> str:
+        done = subprocess.run(
+            [sys.executable, str(MANAGE), *arguments], env=environment, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise BenchError(f"'{' '.join(arguments)}' failed: {done.stderr.strip()[-500:]}")
+        return done.stdout
 
     def _port(self) -> int:
         assert self._process is not None

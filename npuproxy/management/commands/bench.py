@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from inference.bench_models import BENCH_NAME, Subject
 from inference.bench_rows import Stage
 from inference.bench_sides import BenchError
 from inference.errors import InferenceError
-from npuproxy import bench_memory, bench_stream
+from npuproxy import bench_memory, bench_registry, bench_seed, bench_stream, startup
 from npuproxy.bench_server import ServerTarget
 from registry import folder, names
 from registry.models import Model
@@ -39,7 +40,13 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        bench.add_arguments(parser, ROWS)
+        bench.add_arguments(parser, (*ROWS, *bench_registry.ROWS))
+        parser.add_argument(
+            "--registry",
+            action="store_true",
+            help=f"instead: a registry of {bench_registry.MODELS:,} models and {bench_registry.DOWNLOADS:,} downloads "
+            "beside one of two models",
+        )
         parser.add_argument(
             "--write", type=Path, metavar="README.md", help="put the table there, between its markers"
         )
@@ -47,6 +54,8 @@ class Command(BaseCommand):
             "--check", action="store_true", help="only: is the README's table one of this command"
         )
         parser.add_argument("--register", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
+        parser.add_argument("--seed", nargs=2, type=int, help=argparse.SUPPRESS)
+        parser.add_argument("--serve-counted", type=Path, help=argparse.SUPPRESS)
         parser.add_argument("--serve-stream", action="store_true", help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -54,6 +63,12 @@ class Command(BaseCommand):
             if options["register"]:
                 name, path = options["register"]
                 register(name, Path(path))
+            elif options["seed"]:
+                self.stdout.write(seed(*options["seed"]))
+            elif options["serve_counted"]:
+                bench_registry.serve_counted(
+                    options["serve_counted"], lambda: startup.serve(time.monotonic())
+                )
             elif options["serve_stream"]:
                 bench_stream.serve()
             elif options["check"]:
@@ -64,21 +79,30 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _measure(self, options: dict[str, Any]) -> None:
-        whole = not options["rows"]
+        rows = bench_registry.ROWS if options["registry"] else ROWS
+        if foreign := set(options["rows"] or ()) - {row.name for row in rows}:
+            hint = "without --registry" if options["registry"] else "with --registry"
+            raise CommandError(f"measured {hint} only: {', '.join(sorted(foreign))}")
+        whole = not (options["rows"] or options["registry"])
         if options["write"] and (not whole or options["quick"]):
-            raise CommandError("--write wants the whole table: without --rows and --quick")
-        folders = bench.folders(options["cache"])
-        subjects = [
-            Subject(name, spec_row(name, path).spec(), options["device"]) for name, path in folders.items()
-        ]
-        target = ServerTarget({BENCH_NAME: folders[BENCH_NAME]}, options["device"])
-        stage = Stage(target, subjects, options["quick"], bench.say)
-        report = bench.measure(stage, bench.chosen(ROWS, options["rows"]))
+            raise CommandError("--write wants the whole table: without --rows, --registry and --quick")
+        report = bench.measure(self._stage(options), bench.chosen(rows, options["rows"]))
         if options["write"]:
             bench_table.write(options["write"], report)
         self.stdout.write(bench_table.json_of(report) if options["as_json"] else bench_table.text(report))
         if report.failures:
             sys.exit(1)
+
+    def _stage(self, options: dict[str, Any]) -> Stage:
+        device, quick = options["device"], options["quick"]
+        if options["registry"]:
+            share = bench_registry.QUICK if quick else 1
+            sizes = (bench_registry.MODELS // share, bench_registry.DOWNLOADS // share)
+            full = bench_registry.FullServer(device, *sizes)
+            return Stage(full, [], quick, bench.say)
+        folders = bench.folders(options["cache"])
+        subjects = [Subject(name, spec_row(name, path).spec(), device) for name, path in folders.items()]
+        return Stage(ServerTarget({BENCH_NAME: folders[BENCH_NAME]}, device), subjects, quick, bench.say)
 
     def _check(self) -> None:
         quantities = [quantity for row in ROWS for quantity in row.quantities]
@@ -99,3 +123,10 @@ def register(name: str, path: Path) -> None:
     call_command("migrate", verbosity=0, interactive=False)
     Model.by_name(names.parse(name)).delete()
     spec_row(name, path).save()
+
+
+def seed(models: int, downloads: int) -> str:
+    """Fills the tables of this data folder; the session of its admin."""
+    call_command("migrate", verbosity=0, interactive=False)
+    bench_seed.seed(models, downloads)
+    return bench_seed.admin_session()

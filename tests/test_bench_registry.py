@@ -1,0 +1,56 @@
+"""`bench --registry` measures a full registry over HTTP, counts its queries, and has a table of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from npuproxy.bench_registry import ROWS
+from npuproxy.management.commands import bench
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", "bench", *arguments],
+        env={**os.environ, "NPU_PROXY_DATA_DIR": str(folder / "data")},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.slow
+def test_it_measures_every_row_and_a_chat_makes_no_query(tmp_path: Path) -> None:
+    done = run(tmp_path, "--registry", "--quick", "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    whole = json.loads(done.stdout)
+    assert whole["failures"] == []
+    rows = {row["what"]: row for row in whole["rows"]}
+    assert list(rows) == [quantity.what for row in ROWS for quantity in row.quantities]
+    queries = next(row for row in whole["rows"] if row["name"] == "queries")
+    assert "0 of them by threads that serve requests" in queries["notes"][0]
+    assert not queries["sides"].startswith("idle: 0.0 "), "the counter counts the looks of the idle server"
+    admin = [row for row in whole["rows"] if row["name"] == "admin"]
+    assert 1 < admin[0]["median"] <= 20
+    assert not (tmp_path / "data" / "npuproxy.sqlite3").exists(), "the user's data folder was left alone"
+
+
+@pytest.mark.parametrize("arguments", [("--rows", "tags"), ("--registry", "--rows", "decode")])
+def test_a_row_of_the_other_table_is_refused_by_name(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 1
+    assert arguments[-1] in done.stderr
+    assert "--registry" in done.stderr
+
+
+def test_no_row_has_the_name_of_another() -> None:
+    names = [row.name for row in (*bench.ROWS, *ROWS)]
+    assert len(names) == len(set(names))
