@@ -60,6 +60,7 @@ def configuration(level: str, file: Path | None) -> dict[str, Any]:
             "asyncio": {"level": "WARNING"},
             "celery": {"level": "WARNING"},
             "kombu": {"level": "WARNING"},
+            "kombu.connection": {"level": "ERROR"},  # it warns that a broker in a folder has no host
             "httpx": {"level": "WARNING"},  # it logs addresses whole, and those of files carry signatures
         },
     }
