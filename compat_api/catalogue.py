@@ -13,7 +13,7 @@ from compat_api.ollama import catalogue as ollama
 from compat_api.openai import catalogue as openai
 from compat_api.wire_view import OpenAIRenderer, WireView
 from inference import engine
-from registry import store
+from registry import store, vocabulary
 
 
 class HeartbeatView(WireView):
@@ -37,7 +37,10 @@ class ShowView(WireView):
     def post(self, request: Request) -> Response:
         asked = ollama.parse_show(request.body)
         self.log.model = asked.name
-        return Response(ollama.show(store.info(asked.name), asked, request.headers.get("User-Agent", "")))
+        model = store.info(asked.name)
+        shown = ollama.show(model, asked, request.headers.get("User-Agent", ""))
+        shown["model_info"] |= vocabulary.read(model.spec.path) if asked.verbose else vocabulary.EMPTY
+        return Response(shown)
 
 
 class PsView(WireView):

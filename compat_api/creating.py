@@ -118,12 +118,12 @@ class PushConsumer(StatusConsumer):
         )
 
 
-async def statuses(recipe: Recipe) -> AsyncGenerator[str, None]:
+async def statuses(recipe: Recipe, line: Line | None = None) -> AsyncGenerator[str, None]:
     """What `creation.create` says, while it works in a thread. To close this asks it to end.
 
     Raises what `create` raises, QueueFull, and InferenceTimeout at the deadline.
     """
-    line = _FROM_FILES if recipe.files else _FROM_MODELS
+    line = line or (_FROM_FILES if recipe.files else _FROM_MODELS)
     if line.now >= line.most:
         raise QueueFull(10.0)
     loop, stop = asyncio.get_running_loop(), threading.Event()

@@ -52,6 +52,11 @@ def adapter_path(sha256: str) -> Path:
     return folder() / f"sha256-{sha256}.safetensors"
 
 
+def sha256_of(path: Path) -> str:
+    """Of a blob or an adapter, by its name."""
+    return path.name.removeprefix("sha256-").removesuffix(".safetensors")
+
+
 def find(sha256: str) -> Path | None:
     """A file of this content: a blob, or part of an installed model."""
     for blob in (path_of(sha256), adapter_path(sha256)):

@@ -36,7 +36,7 @@ QUIET_S: Final = 3600.0
 QUIET_ALL_S: Final = 60.0
 """The same, where all that can be spared is asked for."""
 WEEK_S: Final = 7 * 24 * 3600.0
-_LONG_WORK: Final = ("import-", "convert-")
+_LONG_WORK: Final = ("import-", "convert-", "create-")
 """A conversion may be silent for as long as it may take."""
 
 Kind = Literal["compile cache", "cache row", "partial files", "model files", "sent file"]
@@ -107,7 +107,7 @@ def remove(waste: Waste) -> bool:
         if waste.path not in _active():
             shutil.rmtree(waste.path, ignore_errors=True)
     else:
-        blobs.drop_unused({waste.path.name.removeprefix("sha256-")})
+        blobs.drop_unused({blobs.sha256_of(waste.path)})
     return not waste.path.exists()
 
 
@@ -195,7 +195,7 @@ def _blobs(rules: Rules) -> Iterator[Waste]:
     for path in sorted(blobs.folder().glob("sha256-*")):
         with suppress(OSError):
             status = path.stat()
-            if path.name.removeprefix("sha256-") in used or time.time() - status.st_mtime <= rules.quiet_s:
+            if blobs.sha256_of(path) in used or time.time() - status.st_mtime <= rules.quiet_s:
                 continue
             yield Waste(
                 kind="sent file", name=path.name[:19], why="no model was made of it",

@@ -6,13 +6,13 @@ import hashlib
 import json
 import struct
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy
-from conftest import ROOT, RunningServer, environment
+import server_rows
+from conftest import RunningServer
 from engines import BUILTIN
 from wire_clients import native
 
@@ -84,9 +84,7 @@ def files_of(server: RunningServer, folder: Path, mark: str) -> dict[str, str]:
 
 def manage(server: RunningServer, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`manage.py …` on the data of this server."""
-    env = environment(server.data_dir.parent / "home", NPU_PROXY_DATA_DIR=str(server.data_dir))
-    command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    return server_rows.manage(server.data_dir, *arguments)
 
 
 def digests(server: RunningServer) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import RunningServer, Serve
-from modelfiles import DEMO, QUESTION, create, delete, files_of, loaded, manage, said_by, show
+from modelfiles import DEMO, QUESTION, create, delete, files_of, loaded, lora, manage, said_by, send, show
 from wire_clients import native
 
 LONG = {"temperature": 1000, "top_k": 0, "top_p": 1, "seed": 6, "num_predict": 1500}
@@ -162,3 +163,15 @@ def test_the_command_removes_and_copies_beside_a_server_that_lets_go_of_the_mode
     until(lambda: not any(name.startswith("kept-") for name in names(server)), "it is still listed")
     again = manage(server, "models", "rm", "kept-cli")
     assert (again.returncode, "model 'kept-cli' not found" in again.stderr) == (1, True)
+
+
+def test_what_cleans_the_disk_up_leaves_the_adapters_of_models(server: RunningServer) -> None:
+    weights = send(server, lora(rank=2))
+    create(server, model="kept-lora", **{"from": "demo"}, adapters={"a.safetensors": weights})
+    (kept,) = (server.data_dir / "models" / ".blobs").glob("*.safetensors")
+    os.utime(kept, (time.time() - 1e6, time.time() - 1e6))
+    pruned = manage(server, "prune", "--json")
+    assert pruned.returncode == 0, pruned.stderr
+    assert kept.exists()
+    delete(server, "kept-lora")
+    assert not kept.exists()

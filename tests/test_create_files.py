@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 
 import gguf_models
 import httpx
+import ollama
 import pytest
 from conftest import RunningServer
 from modelfiles import MINILM, create, delete, digests, files_of, manage, refused, said_by, send, show
+from server_rows import eventually
 from wire_clients import native
+
+from compat_api import creating
+from inference.errors import InferenceTimeout, QueueFull
+from registry.creation import Recipe
 
 
 def test_a_model_of_files_that_were_sent_answers_as_the_files_do(server: RunningServer) -> None:
@@ -80,3 +90,47 @@ def test_a_precision_that_files_cannot_have_is_refused(server: RunningServer, tm
     digest = send(server, gguf_models.write_demo(tmp_path / "Demo-F16.gguf").read_bytes())
     status, error = refused(server, model="shown-bad", files={"a.gguf": digest}, quantize="q4_K_M")
     assert (status, "gguf files keep their precision" in error) == (400, True), error
+
+
+def test_a_client_that_leaves_a_conversion_stops_it(server: RunningServer, tmp_path: Path) -> None:
+    digest = send(server, gguf_models.write_demo(tmp_path / "Demo-F16.gguf").read_bytes())
+    body = {"model": "shown-left", "files": {"a.gguf": digest}}
+    staging = server.data_dir / "models" / ".staging"
+    with httpx.stream("POST", f"{server.url}/api/create", json=body, timeout=120) as stream:
+        assert "using existing layer" in next(stream.iter_lines())
+        assert list(staging.glob("create-*"))
+    eventually(lambda: not list(staging.glob("create-*")))
+    assert "shown-left:latest" not in digests(server)
+    assert httpx.head(f"{server.url}/api/blobs/{digest}").status_code == 200, "for the next try"
+
+
+def test_the_official_client_sends_files_and_makes_a_model_of_them(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    client = native(server.url)
+    (tmp_path / "NOTES.md").write_text("sent by the official client")
+    digest = client.create_blob(tmp_path / "NOTES.md")
+    files = {**files_of(server, MINILM, "x"), "NOTES.md": digest}
+    assert client.create(model="shown-sent", files=files).status == "success"
+    assert client.embed("shown-sent", "text").embeddings == client.embed("all-minilm", "text").embeddings
+    assert "shown-sent:latest" in {model.model for model in client.ps().models}
+    assert client.delete("shown-sent").status == "success"
+    with pytest.raises(ollama.ResponseError, match="model 'shown-sent' not found") as caught:
+        client.delete("shown-sent")
+    assert caught.value.status_code == 404
+
+
+def test_one_more_than_the_line_takes_is_asked_to_come_again_and_the_deadline_ends_a_wait() -> None:
+    async def first(line: creating.Line) -> str:
+        async with asyncio.timeout(30), aclosing(creating.statuses(recipe, line)) as said:
+            return await anext(said)
+
+    recipe = Recipe(name="never", source="demo")
+    with ThreadPoolExecutor(1) as threads:
+        with pytest.raises(QueueFull):
+            asyncio.run(first(creating.Line(threads, deadline_s=60.0, most=0)))
+        held = threading.Event()
+        threads.submit(held.wait)
+        with pytest.raises(InferenceTimeout, match=r"'never' was not made within 0\.05 s"):
+            asyncio.run(first(creating.Line(threads, deadline_s=0.05, most=1)))
+        held.set()

@@ -106,10 +106,17 @@ def test_the_command_makes_a_model_of_files_beside_the_modelfile(
     delete(server, "shown-lora", "shown-vec")
 
 
-def test_long_lists_are_shown_to_who_asks_for_them(server: RunningServer) -> None:
-    brief, whole = show(server, "demo"), show(server, "demo", verbose=True)
-    assert set(brief["model_info"]) <= set(whole["model_info"])
-    assert all(not isinstance(value, list) or len(value) <= 5 for value in brief["model_info"].values())
+def test_the_vocabulary_is_shown_to_who_asks_for_it(server: RunningServer) -> None:
+    for name in ("demo", "all-minilm"):
+        brief, whole = show(server, name)["model_info"], show(server, name, verbose=True)["model_info"]
+        assert all(not isinstance(value, list) or len(value) <= 5 for value in brief.values())
+        assert brief["tokenizer.ggml.tokens"] == []
+        assert {key for key in brief if brief[key] != whole[key]} <= {
+            "tokenizer.ggml.tokens",
+            "tokenizer.ggml.merges",
+        }
+        assert len(whole["tokenizer.ggml.tokens"]) > 1000
+    assert whole["tokenizer.ggml.tokens"][101:104] == ["[CLS]", "[SEP]", "[MASK]"], "BERT's ids"
 
 
 def test_an_alias_answers_for_its_model_in_each_dialect_and_is_not_listed(server: RunningServer) -> None:
