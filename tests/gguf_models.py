@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import inference.builtin
 
 DEMO = Path(inference.builtin.__file__).parent / "demo"
-_PARTS = {
+PARTS = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
@@ -75,7 +75,7 @@ def _gguf_name(name: str) -> str:
     if "embed_tokens" in name:
         return "token_embd.weight"
     if match := re.search(r"layers\.(\d+)\.([\w.]+?)(\.weight|/)", name):
-        return f"blk.{match[1]}.{_PARTS[match[2]]}.weight"
+        return f"blk.{match[1]}.{PARTS[match[2]]}.weight"
     return "output_norm.weight"
 
 

@@ -25,11 +25,11 @@ def write_repository(folder: Path) -> Path:
     (folder / "1_Pooling").mkdir()
     for name in (*KEPT, "1_Pooling/config.json"):
         shutil.copy(MINILM / name, folder / name)
-    onnx.save(_Graph(_weights()).model(), folder / "onnx" / "model.onnx")
+    onnx.save(_Graph(weights()).model(), folder / "onnx" / "model.onnx")
     return folder
 
 
-def _weights() -> dict[str, Array]:
+def weights() -> dict[str, Array]:
     """Of the IR: `encoder.layer.0.attention.self.query.weight`, and biases and norms by what uses them."""
     model = openvino.Core().read_model(MINILM / "openvino_model.xml")
     constants = {

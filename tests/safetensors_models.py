@@ -6,9 +6,11 @@ import json
 import re
 import shutil
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
-from gguf_models import _PARTS, DEMO, demo_weights
+import onnx_models
+from gguf_models import DEMO, PARTS, Array, demo_weights
 
 KEPT = (
     "config.json",
@@ -24,11 +26,30 @@ def write_repository(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         shutil.copy(DEMO / name, folder / name)
+    _write(folder, {hub_name(name): array for name, array in demo_weights().items()})
+    return folder
+
+
+def write_embedding_repository(folder: Path) -> Path:
+    """all-minilm in the same way, with what says how it pools."""
+    (folder / "1_Pooling").mkdir(parents=True)
+    for name in (*onnx_models.KEPT, "1_Pooling/config.json"):
+        shutil.copy(onnx_models.MINILM / name, folder / name)
+    arrays = {
+        name.replace(".scale", ".weight"): array
+        for name, array in onnx_models.weights().items()
+        if name.endswith((".weight", ".scale", ".bias"))
+    }
+    _write(folder, arrays)
+    return folder
+
+
+def _write(folder: Path, arrays: Mapping[str, Array]) -> None:
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     data, offset = [], 0
-    for name, array in demo_weights().items():
+    for name, array in arrays.items():
         raw = array.astype("<f4").tobytes()
-        header[hub_name(name)] = {
+        header[name] = {
             "dtype": "F32",
             "shape": list(array.shape),
             "data_offsets": [offset, offset + len(raw)],
@@ -37,7 +58,6 @@ def write_repository(folder: Path) -> Path:
         offset += len(raw)
     text = json.dumps(header).encode()
     (folder / "model.safetensors").write_bytes(b"".join([struct.pack("<Q", len(text)), text, *data]))
-    return folder
 
 
 def hub_name(name: str) -> str:
@@ -48,5 +68,5 @@ def hub_name(name: str) -> str:
         return "model.norm.weight"
     match = re.fullmatch(r"blk\.(\d+)\.(\w+)\.weight", name)
     assert match is not None, name
-    parts = {short: long for long, short in _PARTS.items()}
+    parts = {short: long for long, short in PARTS.items()}
     return f"model.layers.{match[1]}.{parts[match[2]]}.weight"
