@@ -26,6 +26,7 @@ from inference.errors import (
     LoadFailed,
     ModelDamaged,
     NoRoom,
+    QueueTimeout,
     ShuttingDown,
     WorkerDied,
     runtime_words,
@@ -75,7 +76,7 @@ class Pool:
         self._held: dict[tuple[str, str], Held] = {}
         self._making_room = asyncio.Lock()
         self._changed = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._stopping = False
 
     # --- what the router reads ------------------------------------------------------------------------------------
@@ -237,17 +238,18 @@ class Pool:
     # --- room -----------------------------------------------------------------------------------------------------
 
     async def _make_room(self, newcomer: Held) -> None:
-        """Unloads until the newcomer fits, waiting for busy ones; first come, first served. Raises NoRoom."""
+        """Unloads until the newcomer fits, waiting for busy ones; first come, first served.
+
+        Raises NoRoom, and QueueTimeout where NPU_PROXY_QUEUE_TIMEOUT bounds the wait.
+        """
         async with self._making_room:
             while (victim := self.room.victim(newcomer, self._held.values())) is not None:
                 if victim == "wait":
                     await self._something_changed()
                     continue
-                victim.evicting = True
-                while victim.users and self._held.get(victim.key) is victim:
-                    await self._something_changed()
-                if self._held.get(victim.key) is victim:
-                    await self.drop(victim, "to make room")
+                if not await self._let_go(victim, "to make room", self._config.queue_timeout_s):
+                    words = f"no room for '{newcomer.spec.name}' on {newcomer.device}: '{victim.spec.name}' was in use"
+                    raise QueueTimeout(f"{words} for longer than NPU_PROXY_QUEUE_TIMEOUT")
             newcomer.admitted = True
 
     async def drop(self, held: Held, why: str) -> None:
@@ -267,14 +269,22 @@ class Pool:
             await self._let_go(held, "as asked")
         return bool(copies)
 
-    async def _let_go(self, held: Held, why: str) -> None:
+    async def _let_go(self, held: Held, why: str, within_s: float = 0.0) -> bool:
+        """False, and all is as before, when its requests ran for longer than that; 0: no bound."""
         with contextlib.suppress(InferenceError):
             await asyncio.shield(held.ready)
         held.evicting = True
-        while held.users and self._held.get(held.key) is held:
-            await self._something_changed()
+        try:
+            async with asyncio.timeout(within_s or None):
+                while held.users and self._held.get(held.key) is held:
+                    await self._something_changed()
+        except TimeoutError:
+            held.evicting = False
+            self._notify()
+            return False
         if self._held.get(held.key) is held:
             await self.drop(held, why)
+        return True
 
     def follow(self, models: Mapping[str, ModelSpec]) -> None:
         """What the registry says of its models now: a pin stops the clock, its end starts it; a model without a name
@@ -333,7 +343,7 @@ class Pool:
     async def _something_changed(self) -> None:
         await self._changed.wait()
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import RunningServer, Serve, start_server
-from server_rows import eventually, orm, rows
+from server_rows import eventually, manage, orm, rows
 
 SAYS_HELLO = [{"role": "user", "content": "How do I pull a model?"}]
 ON_NPU = {"X-NPU-Proxy-Device": "NPU", "X-Target-Strict": "true"}
@@ -172,3 +173,23 @@ def test_the_page_shows_where_a_model_ran_how_fast_and_what_its_caches_take(emul
     page = httpx.get(f"{emulated.url}/status", timeout=30).text
     assert re.search(r"NPU \(emulated\): \d+ tokens/s, first token [\d.]+ m?s, load [\d.]+ m?s, .* ago", page)
     assert re.search(r"compile cache for NPU: [\d.]+ MB", page)
+
+
+def test_the_commands_show_when_a_model_was_used_where_it_ran_and_its_caches(emulated: RunningServer) -> None:
+    chat(emulated, ON_NPU, options={"num_predict": 4})
+    eventually(lambda: use(emulated, "demo:latest", "NPU (emulated)"))
+    eventually(lambda: rows(emulated, "select 1 from registry_compilecache where device = 'NPU'"))
+    shown = manage(emulated.data_dir, "models", "show", "demo")
+    assert shown.returncode == 0, shown.stderr
+    lines = [re.split(r"\s{2,}", line) for line in shown.stdout.splitlines()]
+    assert ["RAN ON", "REQUESTS", "TOKENS/S", "FIRST TOKEN", "LOAD", "LAST USED"] in lines
+    assert any(line[0] == "NPU (emulated)" and int(line[2]) > 0 for line in lines)
+    assert any(line[0] == "NPU" and re.fullmatch(r"[\d.]+ MB", line[1]) for line in lines)
+    (listed,) = (
+        entry
+        for entry in json.loads(manage(emulated.data_dir, "models", "list", "--json").stdout)
+        if entry["name"] == "demo:latest"
+    )
+    assert listed["used_at"] == listed["ran_on"][0]["used_at"]
+    assert listed["compile_caches"][0]["size_bytes"] > 1_000_000
+    assert "LAST USED" in manage(emulated.data_dir, "models", "list").stdout

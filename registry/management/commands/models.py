@@ -15,14 +15,18 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.template.defaultfilters import filesizeformat
+from msgspec import structs
 
 from inference.errors import InferenceError
-from registry import store
+from registry import store, use
 from registry.builtin import sync_builtin_models
 from registry.management import change_models, import_model, known_models
 from registry.progress import ByteBar
 from registry.store import ModelInfo
+from registry.use import Life, Ran
 from registry.verification import FileCheck, check_files
+
+RAN = ("RAN ON", "REQUESTS", "TOKENS/S", "FIRST TOKEN", "LOAD", "LAST USED")
 
 
 class Command(BaseCommand):
@@ -69,11 +73,12 @@ class Command(BaseCommand):
 
     def list_models(self, *, as_json: bool, **_: Any) -> None:
         models = store.all_models()
+        lives = use.of(models)
         if as_json:
-            self._print_json([_summary(model) for model in models])
+            self._print_json([_summary(model) | _use(lives[model.name]) for model in models])
             return
         self._print_table(
-            ("NAME", "KIND", "PARAMETERS", "QUANTIZATION", "CONTEXT", "SIZE", "CAPABILITIES"),
+            ("NAME", "KIND", "PARAMETERS", "QUANTIZATION", "CONTEXT", "SIZE", "CAPABILITIES", "LAST USED"),
             [
                 (
                     model.name,
@@ -83,6 +88,7 @@ class Command(BaseCommand):
                     str(model.spec.context_length),
                     _size(model.spec.size_bytes),
                     ", ".join(model.capabilities),
+                    _last_used(lives[model.name]),
                 )
                 for model in models
             ],
@@ -90,11 +96,13 @@ class Command(BaseCommand):
 
     def show(self, *, name: str, as_json: bool, **_: Any) -> None:
         model = store.info(name)
+        life = use.of([model])[model.name]
         facts = _facts(model)
         if as_json:
-            self._print_json(facts)
+            self._print_json(facts | _use(life))
             return
         files = facts.pop("files")
+        facts |= {"last_used": _last_used(life)}
         for label, value in facts.items():
             self.stdout.write(f"{label.replace('_', ' '):<22}{_shown(value)}")
         self.stdout.write("")
@@ -102,6 +110,13 @@ class Command(BaseCommand):
             ("FILE", "BYTES", "SHA256"),
             [(entry["file"], str(entry["size_bytes"]), entry["sha256"]) for entry in files],
         )
+        if life.ran:
+            self.stdout.write("")
+            self._print_table(RAN, [_ran(entry) for entry in life.ran])
+        if life.caches:
+            self.stdout.write("")
+            lines = [(cache.device, _size(cache.size_bytes), _s(cache.compile_s)) for cache in life.caches]
+            self._print_table(("COMPILE CACHE", "SIZE", "COMPILED IN"), lines)
 
     def verify(self, *, names: list[str], as_json: bool, **_: Any) -> None:
         models = [store.info(name) for name in names] if names else store.all_models()
@@ -186,6 +201,28 @@ def _facts(model: ModelInfo) -> dict[str, Any]:
             for file, (size, sha256) in sorted(spec.files.items())
         ],
     }
+
+
+def _use(life: Life) -> dict[str, Any]:
+    return {
+        "used_at": life.used_at.isoformat() if life.used_at else None,
+        "ran_on": [structs.asdict(ran) | {"used_at": ran.used_at.isoformat()} for ran in life.ran],
+        "compile_caches": [structs.asdict(cache) for cache in life.caches],
+    }
+
+
+def _ran(ran: Ran) -> tuple[str, ...]:
+    rate = f"{ran.tokens_per_s:.0f}" if ran.tokens_per_s else "–"
+    when = f"{ran.used_at:%Y-%m-%d %H:%M}"
+    return ran.device, str(ran.requests), rate, _s(ran.ttft_s), _s(ran.load_s), when
+
+
+def _s(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds:.2f} s"
+
+
+def _last_used(life: Life) -> str:
+    return f"{life.used_at:%Y-%m-%d %H:%M}" if life.used_at else "never"
 
 
 def _verdicts(models: Sequence[ModelInfo], checks: Sequence[FileCheck]) -> list[dict[str, Any]]:
