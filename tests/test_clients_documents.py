@@ -34,7 +34,7 @@ def command(language: str, code: str) -> tuple[list[str], Path]:
 def test_the_lines_for_a_client_work(hub_server: RunningServer, language: str, code: str) -> None:
     assert ADDRESS in code
     run, folder = command(language, code.replace(ADDRESS, hub_server.url))
-    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=60)
+    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=150)
     assert done.returncode == 0, done.stderr
     assert done.stdout
     assert '"error"' not in done.stdout

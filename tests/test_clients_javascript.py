@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 
@@ -103,6 +104,16 @@ def test_ollama_gets_tool_calls_with_arguments_as_an_object(ollama: JavaScriptCl
     (called,) = said["message"]["tool_calls"]
     assert called["function"]["name"] == "get_weather"
     assert isinstance(called["function"]["arguments"]["city"], str)
+
+
+def test_ollama_gets_an_answer_of_the_schema_it_gave(ollama: JavaScriptClient) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"count": {"type": "integer", "minimum": 0, "maximum": 9}},
+        "required": ["count"],
+    }
+    wish = {"model": "demo", "messages": QUESTION, "think": False, "options": GREEDY, "format": schema}
+    assert 0 <= json.loads(ollama.call("chat", wish)["message"]["content"])["count"] <= 9
 
 
 def test_ollama_embeds(ollama: JavaScriptClient) -> None:

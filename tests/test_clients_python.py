@@ -26,20 +26,20 @@ def names(server: RunningServer) -> set[str]:
 
 
 def with_ollama(server: RunningServer, scenario: Callable[[ollama.AsyncClient], Awaitable[None]]) -> None:
-    async def within_a_minute() -> None:
-        async with asyncio.timeout(60), ollama.AsyncClient(server.url) as client:
+    async def bounded() -> None:
+        async with asyncio.timeout(150), ollama.AsyncClient(server.url) as client:
             await scenario(client)
 
-    asyncio.run(within_a_minute())
+    asyncio.run(bounded())
 
 
 def with_openai(server: RunningServer, scenario: Callable[[openai.AsyncOpenAI], Awaitable[None]]) -> None:
-    async def within_a_minute() -> None:
+    async def bounded() -> None:
         client = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
-        async with asyncio.timeout(60), client:
+        async with asyncio.timeout(150), client:
             await scenario(client)
 
-    asyncio.run(within_a_minute())
+    asyncio.run(bounded())
 
 
 def test_ollama_pulls_with_progress_then_removes(hub_server: RunningServer, hub: Hub) -> None:
