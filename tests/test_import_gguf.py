@@ -196,3 +196,9 @@ def test_a_head_is_read_without_its_tensors(whole: Path) -> None:
         gguf_random.WIDTH,
         gguf_random.HEADS * gguf_random.HEAD,
     )
+
+
+@pytest.mark.parametrize("quantization", ["Q4_0", "Q4_1", "Q4_K", "Q6_K"])
+def test_quantised_weights_still_know_what_they_learned(tmp_path: Path, quantization: str) -> None:
+    row = importer.adopt(gguf_models.write_demo(tmp_path / "m.gguf", quantization))
+    assert "pullmodel" in answer(row)
