@@ -138,16 +138,17 @@ class DownloadAdmin(PageActions):
     @admin.action(description="Pull the selected downloads again", permissions=["change"])
     def retry(self, request: HttpRequest, rows: QuerySet[Download]) -> None:
         for row in rows:
+            active = pulls.active_of(row.name)
             again = pulls.again(row)
-            words = "Joined the running pull of" if again.pk == row.pk else "Asked for"
+            words = "Joined the running pull of" if active == again else "Asked for"
             self.message_user(request, f"{words} {again.name}", messages.SUCCESS)
 
     @admin.action(description="Remove the selected from the history", permissions=["delete"])
     def forget(self, request: HttpRequest, rows: QuerySet[Download]) -> None:
         """Models stay; so do downloads that go on, in the same statement."""
-        wanted = rows.values("pk")
+        wanted = list(rows.values_list("pk", flat=True))
         count, _ = Download.objects.exclude(state__in=Download.ACTIVE).filter(pk__in=wanted).delete()
-        self.message_user(request, f"Removed {count} of {len(rows)} selected", messages.SUCCESS)
+        self.message_user(request, f"Removed {count} of {len(wanted)} selected", messages.SUCCESS)
 
 
 def _words(state: pull_state.PullState) -> str:
