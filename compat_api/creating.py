@@ -24,7 +24,7 @@ from compat_api.consumer import InferenceConsumer, off_loop
 from compat_api.dialect import JSON, NDJSON, ndjson
 from compat_api.errors import Failure
 from compat_api.ollama import create as ollama
-from compat_api.ollama.pull import SUCCESS
+from compat_api.ollama.pull import MANIFEST, SUCCESS
 from inference.errors import BadRequest, InferenceTimeout, ModelNotFound, QueueFull
 from registry import convert, creation, pull_state, pulls, store
 from registry.creation import Recipe
@@ -98,6 +98,7 @@ class CreateConsumer(StatusConsumer):
         except ModelNotFound:
             creation.check(recipe)
             state = pull_state.of(await pulling.in_thread(lambda: pulls.request(recipe.source)))
+            await self.say(MANIFEST)
             async with aclosing(pulling.follow(state)) as looks:
                 async for frames in looks:
                     await self.say(*(frame for frame in frames if frame != SUCCESS))

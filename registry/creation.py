@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, cast
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from msgspec import Struct, structs
 
@@ -109,17 +109,24 @@ def save(row: Model, name: names.Name, say: Say = str) -> Model:
     """Write the row under this name; what had the name goes, with files that nothing else refers to."""
     say("writing manifest")
     row.name, row.modified_at = name.display, timezone.now()
-    with transaction.atomic():
-        before = Model.by_name(name).select_for_update().first()
-        if before is not None:
-            row.pinned = before.pinned
-            unused = {entry["sha256"] for entry in before.adapters}
-            transaction.on_commit(lambda: blobs.drop_unused(unused))
-            install.remove(before)
-        row.save(force_insert=True)
+    try:
+        _replace(row, name)
+    except IntegrityError:  # another one took the name between our look and our write
+        _replace(row, name)
     logger.info("created %s", row.name)
     say("success")
     return row
+
+
+@transaction.atomic
+def _replace(row: Model, name: names.Name) -> None:
+    before = Model.by_name(name).select_for_update().first()
+    if before is not None:
+        row.pinned = before.pinned
+        unused = {entry["sha256"] for entry in before.adapters}
+        transaction.on_commit(lambda: blobs.drop_unused(unused))
+        install.remove(before)
+    row.save(force_insert=True)
 
 
 def row_of(name: str) -> Model:
