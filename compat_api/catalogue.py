@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -29,8 +30,10 @@ class VersionView(WireView):
 
 
 class TagsView(WireView):
+    _tags = ollama.Tags()
+
     def get(self, request: Request) -> Response:
-        return Response(ollama.tags(store.all_models()))
+        return Response(orjson.Fragment(self._tags.encoded(store.all_models())))
 
 
 class ShowView(WireView):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -16,6 +17,7 @@ from registry import store
 from registry.models import Alias, CompileCache, Download, Model, Usage
 
 MOST_QUERIES = 20
+TAGS = catalogue.Tags()
 LISTS = ("model", "download", "alias", "compilecache", "device", "usage")
 pytestmark = pytest.mark.django_db
 
@@ -56,7 +58,14 @@ def test_a_model_and_all_of_them_are_found_without_a_query() -> None:
     name = "openvino-community/llama-0001-instruct:int8"
     with CaptureQueriesContext(connection) as seen:
         found = asyncio.run(store.find(name))
-        answer = catalogue.tags(store.all_models())
+        answer = TAGS.encoded(store.all_models())
+        again = TAGS.encoded(store.all_models())
     assert found.name == name
-    assert len(answer["models"]) == 1002
+    assert len(json.loads(answer)["models"]) == 1002
+    assert again is answer, "encoded once"
     assert len(seen) == 0
+    Model.objects.filter(name=name).update(quantization="INT2")
+    changed = {entry["name"]: entry for entry in json.loads(TAGS.encoded(store.all_models()))["models"]}
+    assert changed[name]["details"]["quantization_level"] == "INT2"
+    Model.objects.filter(name=name).delete()
+    assert name not in TAGS.encoded(store.all_models()).decode()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import orjson
 from msgspec import Struct
 
 from compat_api.decoding import BodyDecoder
@@ -52,6 +53,24 @@ def parse_show(body: bytes) -> Shown:
 
 def tags(models: Iterable[ModelInfo]) -> dict[str, Any]:
     return {"models": [_tag(model) for model in models]}
+
+
+class Tags:
+    """The answer of /api/tags, encoded once for each state of the registry. A thousand models are half a megabyte, and
+    the dicts of each answer would make the garbage collector look through the whole process every second.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[list[ModelInfo], bytes] = ([], orjson.dumps(tags(())))
+
+    def encoded(self, models: list[ModelInfo]) -> bytes:
+        """`models` as `store.all_models` gives them: the same values until a row was written."""
+        known, answer = self._last
+        same = len(known) == len(models) and all(a is b for a, b in zip(known, models, strict=True))
+        if not same:
+            answer = orjson.dumps(tags(models))
+            self._last = (models, answer)
+        return answer
 
 
 def _tag(model: ModelInfo) -> dict[str, Any]:
