@@ -16,6 +16,8 @@ from typing import Any
 from inference.worker.parent import end_with_parent
 
 LOOK_S = 0.2
+HANDED_BACK_S = 0.02
+"""Between two looks at whether the pulls have been handed back."""
 
 
 def main(owner: str, parent_pid: int) -> int:
@@ -43,8 +45,13 @@ def main(owner: str, parent_pid: int) -> int:
 
 def _end_with_standard_input() -> None:
     """The server never writes; an end of file means that it stops, or is gone."""
+    from celery.worker import state
+
     sys.stdin.buffer.read()
     _end()
+    while state.reserved_requests or state.active_requests:
+        time.sleep(HANDED_BACK_S)
+    os._exit(0)  # Celery itself looks every two seconds, and nothing is left to be done
 
 
 def _end_when_idle(idle_s: float) -> None:

@@ -74,7 +74,7 @@ def test_progress_comes_several_times_a_second(hub_server: RunningServer, hub: H
 
 def test_a_hub_without_digests_still_shows_that_bytes_flow(hub_server: RunningServer, hub: Hub) -> None:
     repositories.big(hub.root, "bare/big", bare=True)
-    hub.fault("slow", WEIGHTS, rate=SLOW)
+    hub.fault("slow", WEIGHTS, rate=2 * SLOW)
     told = pull(hub_server, "bare/big")
     named = [frame for frame in layers(told) if frame["status"] == f"pulling {WEIGHTS}"]
     assert len({frame["completed"] for frame in named}) > 4
@@ -132,7 +132,7 @@ def test_a_built_in_model_is_there_at_once(hub_server: RunningServer) -> None:
 
 def test_pulls_of_one_name_join(hub_server: RunningServer, hub: Hub) -> None:
     repositories.big(hub.root, "joined/big")
-    hub.fault("slow", WEIGHTS, on="cdn", rate=SLOW)
+    hub.fault("slow", WEIGHTS, on="cdn", rate=2 * SLOW)
     ends: list[dict[str, Any]] = []
 
     def follow(name: str) -> None:
@@ -154,7 +154,7 @@ def test_pulls_of_one_name_join(hub_server: RunningServer, hub: Hub) -> None:
 
 def test_a_pull_goes_on_when_its_client_has_left(hub_server: RunningServer, hub: Hub) -> None:
     repositories.big(hub.root, "left/big")
-    hub.fault("slow", WEIGHTS, on="cdn", rate=SLOW)
+    hub.fault("slow", WEIGHTS, on="cdn", rate=2 * SLOW)
     with opened(hub_server, "left/big") as response:
         until_bytes(response)
     assert until_ended(hub_server, "left/big")["state"] == "done"

@@ -169,10 +169,10 @@ def test_a_lost_message_is_sent_again(serve: Serve, hub: Hub) -> None:
 def test_a_cancelled_pull_leaves_nothing(hub_server: RunningServer, hub: Hub, when: str) -> None:
     name = f"cancelled/{when}"
     repositories.big(hub.root, name)
-    hub.fault("stall", WEIGHTS, on="cdn", after=4 * BLOCK)
     if when == "waiting":
-        process = _busy_worker(hub_server, hub)
+        process = _idle_worker(hub_server, hub)
         process.suspend()
+    hub.fault("stall", f"{name}.*{WEIGHTS}", on="cdn", after=4 * BLOCK)
     with opened(hub_server, name) as response:
         if when == "running":
             until_bytes(response, 4 * BLOCK)
@@ -191,7 +191,7 @@ def test_a_cancelled_pull_leaves_nothing(hub_server: RunningServer, hub: Hub, wh
     assert pull(hub_server, name)[-1] == {"status": "success"}
 
 
-def _busy_worker(server: RunningServer, hub: Hub) -> psutil.Process:
+def _idle_worker(server: RunningServer, hub: Hub) -> psutil.Process:
     repositories.chat(hub.root, "cancelled/before")
     pull(server, "cancelled/before")
     return worker(server)
