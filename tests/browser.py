@@ -38,10 +38,10 @@ class Page:
         self._session = ""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.faults: list[str] = []
+        """Exceptions of the page's scripts."""
         self.call("Page.enable")
         self.call("Runtime.enable")
-        self.faults: list[str] = []
-        """Exceptions of the page's scripts, and what its security policy refused."""
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         self._id += 1
@@ -60,8 +60,9 @@ class Page:
 
     def open(self, url: str) -> None:
         """Waits until the page is whole."""
+        self.evaluate("window.before = true")
         self.call("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
+        self.wait("!window.before && document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def evaluate(self, script: str) -> Any:
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
