@@ -52,9 +52,9 @@ def database_url(cluster: str, request: pytest.FixtureRequest) -> str:
     return f"{cluster.rpartition('/')[0]}/{name}"
 
 
-def manage(tmp_path: Path, database_url: str, *arguments: str) -> str:
+def manage(tmp_path: Path, database_url: str, *arguments: str, **others: str) -> str:
     """What `manage.py` prints on that database."""
-    variables = {"NPU_PROXY_DATA_DIR": str(tmp_path / "data"), "DATABASE_URL": database_url}
+    variables = {"NPU_PROXY_DATA_DIR": str(tmp_path / "data"), "DATABASE_URL": database_url, **others}
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
@@ -96,6 +96,37 @@ def test_a_pull_waits_for_a_broker_that_is_away(serve: Serve, hub: Hub, redis_ur
         with services.redis(port):
             assert list(frames(response))[-1] == {"status": "success"}
             server.stop()
+
+
+def test_a_node_that_only_works_takes_what_the_queue_brings(
+    tmp_path: Path, hub: Hub, database_url: str, redis_url: str
+) -> None:
+    repositories.chat(hub.root, "node/chat")
+    variables = {
+        "NPU_PROXY_DATA_DIR": str(tmp_path / "data"),
+        "DATABASE_URL": database_url,
+        "CELERY_BROKER_URL": redis_url,
+        "HF_ENDPOINT": hub.url,
+    }
+    manage(tmp_path, database_url, "manage.py", "migrate", "-v0")
+    log = tmp_path / "node.log"
+    with log.open("wb") as written:
+        node = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "npuproxy", "worker", "--pool", "threads"],
+            cwd=ROOT,
+            env=environment(tmp_path, **variables),
+            stdout=written,
+            stderr=written,
+        )
+    try:
+        ask = "from npuproxy.celery import app; from registry import pulls; pulls.request('node/chat'); "
+        ask += "app.send_task('registry.pull')"
+        manage(tmp_path, database_url, "manage.py", "shell", "-v0", "-c", ask, CELERY_BROKER_URL=redis_url)
+        ended = "SELECT state FROM registry_download WHERE state NOT IN ('queued', 'running')"
+        assert until(lambda: query(database_url, ended), lambda: log.read_text("utf-8")) == [("done",)]
+    finally:
+        node.terminate()
+        node.wait(30)
 
 
 # --- PostgreSQL ---------------------------------------------------------------------------------------------
