@@ -31,7 +31,7 @@ class Held:
         """Room was made for it: it counts against the budgets."""
         self.evicting = False
         self.is_orphan = False
-        """No name is left for it in the registry: removed, or replaced by other files."""
+        """No name that asked for it is left in the registry: removed, or replaced by other files."""
         self.pinned = spec.pinned
         self.keep_alive_s = 0.0
         self.expires_at: float | None = None
@@ -63,9 +63,12 @@ class Held:
 
     def follow(self, models: Mapping[str, ModelSpec]) -> bool:
         """What the registry now says of these names. True when a pin came or went."""
-        same = {name: spec for name, spec in models.items() if spec.load_key == self.spec.load_key}
-        self.is_orphan = not same
-        kept = {name: same[name] for name in self._specs if name in same} or dict(list(same.items())[:1])
+        kept = {
+            name: models[name]
+            for name in self._specs
+            if name in models and models[name].load_key == self.spec.load_key
+        }
+        self.is_orphan = not kept
         self._specs = kept or self._specs
         before, self.pinned = self.pinned, any(spec.pinned for spec in kept.values())
         return before != self.pinned

@@ -86,7 +86,7 @@ def create(recipe: Recipe, say: Say = str, cancelled: Callable[[], bool] = bool)
 def check(recipe: Recipe) -> names.Name:
     """What can be said without a look at the models. The name to be; raises BadRequest."""
     name = names.parse(recipe.name)
-    _check_lengths(recipe)
+    _check_texts(recipe)
     parameters.checked(recipe.parameters)
     if recipe.files and recipe.source:
         raise BadRequest("give 'from' or 'files', not both", "from")
@@ -323,16 +323,19 @@ def _say_texts(recipe: Recipe, say: Say) -> None:
             say(f"creating new layer sha256:{hashlib.sha256(text.encode()).hexdigest()}")
 
 
-def _check_lengths(recipe: Recipe) -> None:
+def _check_texts(recipe: Recipe) -> None:
     texts = {
-        "system": len(recipe.system),
-        "template": len(recipe.template),
-        "license": sum(map(len, recipe.licences)),
-        "messages": sum(len(said.content) for said in recipe.messages),
+        "system": (recipe.system,),
+        "template": (recipe.template,),
+        "license": recipe.licences,
+        "messages": [said.content for said in recipe.messages],
+        "parameters": [value for _, value in parameters.pairs(recipe.parameters) if isinstance(value, str)],
     }
-    for field, length in texts.items():
-        if length > LARGEST_TEXT:
+    for field, parts in texts.items():
+        if (length := sum(map(len, parts))) > LARGEST_TEXT:
             raise BadRequest(f"{field}: {length} characters; at most {LARGEST_TEXT} are kept", field)
+        if any("\0" in part for part in parts):  # PostgreSQL keeps none
+            raise BadRequest(f"{field}: a NUL character cannot be kept", field)
     if len(recipe.messages) > MOST_MESSAGES:
         raise BadRequest(f"{len(recipe.messages)} messages; at most {MOST_MESSAGES} are kept", "messages")
     for index, said in enumerate(recipe.messages):

@@ -154,6 +154,8 @@ def test_a_template_that_cannot_serve_is_refused_with_its_fault(
         ({"model": "made-bad", "from": "demo", "system": 5}, "CreateRequest.system of type string"),
         ({"model": "made-bad", "from": "all-minilm", "system": "x"}, "'all-minilm' embeds texts"),
         ({"model": "made-bad", "from": "demo", "system": "x" * 1_100_000}, "system: 1100000 characters"),
+        ({"model": "made-bad", "from": "demo", "system": "a\0b"}, "system: a NUL character cannot be kept"),
+        ({"model": "made-bad", "from": "demo", "parameters": {"stop": ["\0"]}}, "parameters: a NUL"),
         (
             {"model": "made-bad", "from": "demo", "adapters": {"a.safetensors": "sha256:" + "0" * 64}},
             "was not sent; POST it to /api/blobs/sha256:",
