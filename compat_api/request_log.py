@@ -67,6 +67,7 @@ class RequestLog:
             prompt_tokens=start.prompt_tokens if start else 0,
             completion_tokens=finish.completion_tokens if finish else 0,
             queue_s=start.queue_s if start else 0.0,
+            load_s=start.load_s if start else 0.0,
             ttft_s=self._ttft_s,
             decode_s=finish.decode_s if finish else 0.0,
             total_s=self.elapsed_s(),

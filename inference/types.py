@@ -328,7 +328,9 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     queue_s: float = 0.0
+    load_s: float = 0.0
     ttft_s: float | None = None
+    """As the client saw it: wait and load included."""
     decode_s: float = 0.0
     total_s: float = 0.0
     error: str = ""

@@ -53,7 +53,8 @@ class Tally:
         self.requests += 1
         self.prompt_tokens += record.prompt_tokens
         self.completion_tokens += record.completion_tokens
-        self.ttft_s = record.ttft_s if record.ttft_s is not None else self.ttft_s
+        if record.ttft_s is not None:
+            self.ttft_s = max(0.0, record.ttft_s - record.load_s - record.queue_s)
         if record.completion_tokens > 1 and record.decode_s > 0:
             self.tokens_per_s = (record.completion_tokens - 1) / record.decode_s
         self.used_at = datetime.fromtimestamp(record.time, UTC)

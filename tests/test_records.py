@@ -13,6 +13,9 @@ import pytest
 from conftest import RunningServer, Serve, start_server
 from server_rows import eventually, manage, orm, rows
 
+from inference.types import RequestRecord
+from registry.records import Tally
+
 SAYS_HELLO = [{"role": "user", "content": "How do I pull a model?"}]
 ON_NPU = {"X-NPU-Proxy-Device": "NPU", "X-Target-Strict": "true"}
 ON_CPU = {"X-NPU-Proxy-Device": "CPU", "X-Target-Strict": "true"}
@@ -193,3 +196,13 @@ def test_the_commands_show_when_a_model_was_used_where_it_ran_and_its_caches(emu
     assert listed["used_at"] == listed["ran_on"][0]["used_at"]
     assert listed["compile_caches"][0]["size_bytes"] > 1_000_000
     assert "LAST USED" in manage(emulated.data_dir, "models", "list").stdout
+
+
+def test_the_time_to_the_first_token_leaves_out_the_wait_and_the_load() -> None:
+    tally = Tally()
+    record = RequestRecord(
+        id="r", time=0.0, operation="chat", model="m", status=200, completion_tokens=11, queue_s=1.0, load_s=2.0,
+        ttft_s=3.5, decode_s=2.0, total_s=5.5,
+    )  # fmt: skip
+    tally.add(record)
+    assert (tally.ttft_s, tally.tokens_per_s, tally.requests) == (0.5, 5.0, 1)
