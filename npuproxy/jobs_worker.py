@@ -26,7 +26,6 @@ def main(owner: str, parent_pid: int) -> int:
     import django
 
     django.setup()
-    from celery.platforms import SecurityWarning
     from django.conf import settings
 
     from npuproxy.celery import app
@@ -34,7 +33,7 @@ def main(owner: str, parent_pid: int) -> int:
 
     tasks.OWNER = owner
     # to root, about messages that run code; ours are JSON, and a container has no other user
-    warnings.filterwarnings("ignore", category=SecurityWarning)
+    warnings.filterwarnings("ignore", r"\s*You're running the worker with superuser privileges")
     options: dict[str, Any] = {"without_mingle": True, "without_gossip": True, "without_heartbeat": True}
     worker = app.Worker(pool="threads", quiet=True, hostname=f"npuproxy@{owner}", **options)
     for watch in (_end_with_standard_input, lambda: _end_when_idle(settings.JOBS_IDLE_S)):
