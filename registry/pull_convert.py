@@ -28,8 +28,8 @@ _SEARCH: Final = "look for an OpenVINO build of it with /api/search"
 
 
 def check(repository: Repository, variant: str) -> None:
-    """Raises ConverterMissing where nobody has consented, NoModelFiles where the `variant` asked for is not to be had:
-    a GGUF quantisation (which `hub.repository` has looked for), or one of PRECISIONS."""
+    """Raises ConverterMissing where nobody has consented, NoModelFiles without a tokenizer, and where the `variant`
+    asked for is not to be had: a GGUF quantisation (which `hub.repository` has looked for), or one of PRECISIONS."""
     repo = repository.repo
     if (
         variant
@@ -39,6 +39,10 @@ def check(repository: Repository, variant: str) -> None:
         there = "OpenVINO IR" if repository.format == "openvino" else "safetensors"
         raise NoModelFiles(f"{repo} has {there} and nothing in {variant}; pull it without, or {_SEARCH}")
     if repository.format == "openvino":
+        if "tokenizer.json" not in {file.name for file in repository.files}:
+            raise NoModelFiles(
+                f"{repo} has no tokenizer.json, without which its prompts cannot be counted; {_SEARCH}"
+            )
         return
     if settings.CONVERT == "no":
         raise ConverterMissing(

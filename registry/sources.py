@@ -20,8 +20,8 @@ _WAY_OUT: Final = (
 )
 _CONFIG_BYTES: Final = 4 * 1024**2
 _TOKENIZERS: Final = ("tokenizer.json", "openvino_tokenizer.xml", "openvino_tokenizer.bin")
-"""The server counts with the first, the runtime with the others; without them a model loads and fails at the first
-request."""
+"""The server counts with the first; embedding workers split text with the others, and schemas are compiled with them.
+What lacks them loads, and fails at some later request."""
 
 
 class Source(Struct, frozen=True):

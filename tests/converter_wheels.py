@@ -66,7 +66,8 @@ def use(patch: pytest.MonkeyPatch, pins: Path) -> None:
 @cache
 def installed(base: Path) -> tuple[Path, Path]:
     """The list of versions, and a data folder with the converter in it; made once, below the folder of the run."""
-    pins, data = write(base / "wheels"), base / "converter"
+    pins, data = write(base / "wheels"), base / "data-with-converter"
+    (data / "converter" / "of-another-version").mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
         use(patch, pins)
         patch.setattr(settings, "DATA_DIR", data)

@@ -20,6 +20,7 @@ import converter_wheels
 import psutil
 import pytest
 from conftest import ROOT, environment
+from django.core.management import CommandError, call_command
 from imports import left_in, pids_in, wait_until_gone
 
 from registry import convert, converter, importer
@@ -71,38 +72,29 @@ def test_a_server_that_converts_nothing_says_so(tmp_path: Path, settings: Any) -
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
-def test_the_command_asks_and_takes_no_for_an_answer(tmp_path: Path) -> None:
+def test_the_command_asks_and_takes_no_for_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = converter_wheels.repository(tmp_path / "weights")
-    data = tmp_path / "data"
     terminal, stdin = os.openpty()
     os.write(terminal, b"n\n")
-    env = environment(tmp_path, NPU_PROXY_DATA_DIR=str(data))
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=env, check=True, timeout=60)
-    done = subprocess.run(
-        [sys.executable, "manage.py", "models", "import", str(source)],
-        cwd=ROOT, env=env, stdin=stdin, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    with open(stdin, encoding="utf-8") as typed:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stdin", typed)
+        with pytest.raises(CommandError, match="the converter is not installed"):
+            call_command("models", "import", str(source))
     os.close(terminal)
-    os.close(stdin)
-    assert "takes 1.6 GB. Install it now? [y/N]" in done.stdout
-    assert done.returncode == 1
-    assert "the converter is not installed" in done.stderr
-    assert not (data / "converter").exists()
+    assert "takes 1.6 GB. Install it now? [y/N]" in capsys.readouterr().out
+    assert not (tmp_path / "data").exists()
 
 
-def test_with_consent_it_is_installed_whole_and_once(
-    tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+def test_what_was_installed_is_whole_alone_and_used_again(
+    tmp_path: Path, with_converter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    converter_wheels.use(monkeypatch, wheels)
-    outdated = tmp_path / "data" / "converter" / "of-another-version"
-    outdated.mkdir(parents=True)
+    """An older version's environment was there before (tests/converter_wheels.py)."""
+    assert [path.name for path in (with_converter / "converter").iterdir()] == [converter.place().name]
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nothing"))
     row = importer.adopt(converter_wheels.repository(tmp_path / "weights"), wishes=Wishes(consent=True))
     assert (row.name, row.kind, row.source) == ("weights:latest", "chat", "weights")
-    assert [path.name for path in (tmp_path / "data" / "converter").iterdir()] == [converter.place().name]
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nothing"))
-    settings.CONVERT = "ask"
-    again = converter_wheels.repository(tmp_path / "more-weights")
-    assert importer.adopt(again).name == "more-weights:latest"
 
 
 def test_an_installation_that_fails_leaves_nothing(

@@ -194,3 +194,14 @@ def test_a_wish_that_cannot_be_granted_is_refused_at_once(
     with pytest.raises(BadRequest, match="came from no repository; import its safetensors folder again"):
         convert.request(model, "int4")
     assert not pulls.any_active()
+
+
+def test_openvino_ir_without_a_tokenizer_is_refused_before_it_is_fetched(hub: Hub, own_models: Path) -> None:
+    files = hub_repositories.chat_files()
+    del files["tokenizer.json"]
+    hub_repositories.publish(hub.root, "tiny/half", files)
+    ended = pull("tiny/half")
+    assert (ended.state, ended.error_code) == (Download.States.FAILED, "no_model_files")
+    assert "has no tokenizer.json" in ended.error
+    assert hub.requests("openvino_model.bin") == []
+    assert left_in(own_models) == []
