@@ -106,4 +106,4 @@ def _users(row: CompileCache) -> list[LoadedModel]:
 def _is_ours(row: CompileCache) -> bool:
     """What is removed lies below the folder of caches, whatever a row says."""
     root = settings.ENGINE.cache_dir
-    return root is not None and Path(row.path).resolve().is_relative_to(Path(root).resolve())
+    return root is not None and Path(root).resolve() in Path(row.path).resolve().parents
