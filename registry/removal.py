@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from concurrent.futures import Future
 from typing import Final
 
 from django.db import transaction
 
 from inference import engine
-from inference.errors import BadRequest, ModelNotFound, Unavailable
-from inference.types import ModelSpec
+from inference.errors import BadRequest, ModelNotFound, ShuttingDown, Unavailable
 from registry import blobs, builtin, creation, install, names, store
 from registry.models import Alias, Model
 
@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 UNLOAD_S: Final = 60.0
 """What running answers of a model that is to go may still take."""
+LOOK_S: Final = 0.5
+"""Between two looks at whether the server still runs."""
 
 
 def copy(source: str, destination: str) -> Model:
@@ -63,22 +65,28 @@ def _unload(row: Model) -> None:
     spec = row.spec()
     if any(other.spec.load_key == spec.load_key and other.name != row.name for other in store.all_models()):
         return
-    running = _begin_unload(spec)
-    if running is None:
-        return
-    try:
-        running.result(UNLOAD_S)
-    except TimeoutError:  # never cancelled: it goes on, and the model takes no new requests meanwhile
-        raise Unavailable(
-            f"model '{row.name}' still answers requests; try again when they have ended", 10.0
-        ) from None
-
-
-def _begin_unload(spec: ModelSpec) -> Future[bool] | None:
     try:
         server = engine.current()
-    except RuntimeError:
-        return None
+    except RuntimeError:  # this process is no server; one that runs hears of it by the row
+        return
     if server.loop is None:
-        return None
-    return asyncio.run_coroutine_threadsafe(server.unload(spec), server.loop)
+        return
+    running = asyncio.run_coroutine_threadsafe(server.unload(spec), server.loop)
+    ends = time.monotonic() + UNLOAD_S
+    while not _is_done(running):
+        if not server.loop.is_running():
+            raise ShuttingDown
+        if (
+            time.monotonic() > ends
+        ):  # never cancelled: it goes on, and the model takes no new requests meanwhile
+            raise Unavailable(
+                f"model '{row.name}' still answers requests; try again when they have ended", 10.0
+            )
+
+
+def _is_done(running: Future[bool]) -> bool:
+    try:
+        running.result(LOOK_S)
+    except TimeoutError:
+        return running.done()
+    return True
