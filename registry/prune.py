@@ -13,6 +13,7 @@ staging folder; whatever was written to a moment ago belongs to somebody who has
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,8 @@ QUIET_S: Final = 3600.0
 QUIET_ALL_S: Final = 60.0
 """The same, where all that can be spared is asked for."""
 WEEK_S: Final = 7 * 24 * 3600.0
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
+"""What a model's folder of caches is called; other folders are not ours to judge."""
 _LONG_WORK: Final = ("import-", "convert-", "create-")
 """A conversion may be silent for as long as it may take."""
 
@@ -117,7 +120,7 @@ def _caches(rules: Rules) -> Iterator[Waste]:
         return
     known = {row.path: row for row in CompileCache.objects.all()}
     models = dict(Model.objects.values_list("digest", "name"))
-    for folder in sorted(path for path in root.glob("*/*") if path.is_dir()):
+    for folder in sorted(path for path in root.glob("*/*") if _DIGEST.fullmatch(path.parent.name)):
         row = known.get(str(folder))
         if why := _why_cache_goes(folder, row, models, rules):
             device = row.device if row else folder.name.partition("_")[0]

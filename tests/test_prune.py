@@ -68,24 +68,23 @@ def test_a_cache_goes_when_driver_version_or_model_changed_and_all_takes_the_goo
     assert folder.is_dir()
 
     execute(warmed, "update registry_compilecache set driver = '1.2.3'")
-    stale = ("compile cache", "made by driver 1.2.3, now emulated")
-    assert prune(warmed, "--dry-run") == {stale}
-    assert folder.is_dir()
+    assert prune(warmed, "--dry-run") == {("compile cache", "made by driver 1.2.3, now emulated")}
     execute(warmed, "update registry_compilecache set driver = 'emulated', openvino = '2020.1'")
     assert prune(warmed, "--dry-run") == {
         ("compile cache", f"made by OpenVINO 2020.1, now {row['openvino']}")
     }
     execute(warmed, "update registry_compilecache set openvino = ?", row["openvino"])
     orphan = left_behind(warmed / "cache" / ("a" * 64) / folder.name)
+    strange = left_behind(warmed / "cache" / "notes" / "mine")
     assert prune(warmed) == {("compile cache", "its model is gone")}
     assert not orphan.parent.exists()
     assert folder.is_dir()
+    assert strange.is_dir()
 
     done = manage(warmed, "prune", "--all", **NPU)
     assert "demo:latest on NPU: made again by the next load" in done.stdout
     assert "MB was freed." in done.stdout
-    assert list((warmed / "cache").iterdir()) == []
-    assert manage(warmed, "prune", "--all", **NPU).stdout == "Nothing to remove.\n"
+    assert [path.name for path in (warmed / "cache").iterdir()] == ["notes"]
 
 
 def test_rows_without_folders_and_folders_without_rows_go(warmed: Path) -> None:
@@ -94,7 +93,7 @@ def test_rows_without_folders_and_folders_without_rows_go(warmed: Path) -> None:
     for path in (*folder.with_name("elsewhere").iterdir(), folder.with_name("elsewhere")):
         os.utime(path, (time.time() - DAY_S, time.time() - DAY_S))
     assert prune(warmed) == {("cache row", "its folder is gone"), ("compile cache", "it has no row")}
-    assert prune(warmed) == set()
+    assert manage(warmed, "prune", **NPU).stdout == "Nothing to remove.\n"
 
 
 def test_partial_files_go_unless_a_pull_or_somebody_without_a_row_is_at_them(tmp_path: Path) -> None:
