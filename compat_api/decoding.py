@@ -63,6 +63,8 @@ class BodyDecoder(Generic[T]):
             return self._decoder.decode(mended)
         except msgspec.ValidationError as error:
             raise _mismatch(str(error), self._go_name) from None
+        except RecursionError:
+            raise BadRequest("exceeded max depth") from None
         except msgspec.DecodeError as error:
             raise BadRequest(_syntax_fault(str(error), mended)) from None
 

@@ -8,7 +8,8 @@ import time
 
 from compat_api.urls import Operation
 from inference import engine
-from inference.types import Finish, RequestRecord, Start
+from inference.states import RequestRecord
+from inference.types import Finish, Start
 
 logger = logging.getLogger("npuproxy.request")
 
@@ -65,7 +66,7 @@ class RequestLog:
             status=status,
             route=start.route if start else None,
             prompt_tokens=start.prompt_tokens if start else 0,
-            completion_tokens=finish.completion_tokens if finish else 0,
+            completion_tokens=start.meter.completion_tokens if start else 0,
             queue_s=start.queue_s if start else 0.0,
             load_s=start.load_s if start else 0.0,
             ttft_s=self._ttft_s,

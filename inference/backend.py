@@ -8,16 +8,8 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from inference.routing import Candidate
-from inference.types import (
-    ChatRequest,
-    DeviceState,
-    Embeddings,
-    EmbedRequest,
-    Event,
-    ModelSpec,
-    Route,
-    Sampling,
-)
+from inference.states import DeviceState
+from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, ModelSpec, Route, Sampling
 
 
 class ChatJob(Struct, frozen=True, kw_only=True):

@@ -82,23 +82,25 @@ class ChatTemplate:
     ) -> Prompt:
         quoting = Quoting()
         template = self._templates.get("tool_use" if tools else "default", self._templates["default"])
-        values = {
-            **self._tokens,
-            "messages": [self._message(message, quoting) for message in messages],
-            "tools": [quoting.quote(_tool(tool), self._control) for tool in tools] or None,
-            "documents": None,
-            "add_generation_prompt": True,
-            "enable_thinking": think,
-            "thinking": think,
-        }
         set_budget(_chars(messages), brief)
         chunks: list[str] = []
         try:
+            values = {
+                **self._tokens,
+                "messages": [self._message(message, quoting) for message in messages],
+                "tools": [quoting.quote(_tool(tool), self._control) for tool in tools] or None,
+                "documents": None,
+                "add_generation_prompt": True,
+                "enable_thinking": think,
+                "thinking": think,
+            }
             for chunk in template.root_render_func(template.new_context(values)):
                 charge(len(chunk))
                 chunks.append(chunk)
         except TakesLong:
             raise
+        except RecursionError:
+            raise BadRequest("messages or tools are nested too deeply", "messages") from None
         except Exception as error:  # a template can raise anything; what it raises is about this request
             raise self._fault(error) from error
         return quoting.prompt("".join(chunks))

@@ -28,6 +28,8 @@ HURRIED_S = 0.5
 LINE = 8
 """Schemas that may wait for the checker; beyond that 503."""
 VERDICTS = 1_000
+BRIEF_CHARS = 1_000
+"""A longer schema is made a grammar in a thread."""
 IDLE_S = 60.0
 
 
@@ -53,10 +55,15 @@ class ConstraintChecks:
         thinking_open: bool,
     ) -> dict[str, Any]:
         """What the worker needs for this constraint. Raises InvalidGrammar."""
-        check_bounds(constraint)
-        config = structured_config(
-            constraint, after_thinking=after_thinking, thinking_open=thinking_open, vocab_size=vocab_size
-        )
+
+        def config_of() -> dict[str, Any]:
+            check_bounds(constraint)
+            return structured_config(
+                constraint, after_thinking=after_thinking, thinking_open=thinking_open, vocab_size=vocab_size
+            )
+
+        brief = len(constraint.schema) <= BRIEF_CHARS
+        config = config_of() if brief else await asyncio.to_thread(config_of)
         if config.get("relaxed"):
             logger.info(
                 "a schema is enforced but for %s, which this vocabulary makes too slow", config["relaxed"]
@@ -99,6 +106,9 @@ class ConstraintChecks:
                     "the schema takes long to check and others wait, please try again", DEADLINE_S
                 ) from None
             return f"the schema does not compile within {DEADLINE_S:g} s; make it smaller"
+        except asyncio.CancelledError:
+            checker.kill("was left by who asked")  # else the next grammar would wait for this one
+            raise
         except WorkerDied:
             return "the schema ends the grammar compiler; make it smaller"
         except BadRequest as error:

@@ -36,20 +36,9 @@ from inference.errors import (
 )
 from inference.pool import Pool
 from inference.reports import LoadReport
+from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
 from inference.texts import Texts
-from inference.types import (
-    ChatRequest,
-    DeviceState,
-    Embeddings,
-    EmbedRequest,
-    Event,
-    LoadedModel,
-    LoadRequest,
-    ModelSpec,
-    Placement,
-    RequestRecord,
-    Snapshot,
-)
+from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, LoadRequest, ModelSpec, Placement
 
 logger = logging.getLogger(__name__)
 

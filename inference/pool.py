@@ -265,8 +265,8 @@ class Pool:
     async def unload(self, load_key: str) -> bool:
         """Every copy of a model, pinned or not, after its running requests. False when it was not loaded."""
         copies = [held for held in self._held.values() if held.key[0] == load_key]
-        for held in copies:
-            await self._let_go(held, "as asked")
+        for held in copies:  # to its end even when who asked leaves: a model that is to go takes no requests
+            await asyncio.shield(self._in_background(self._let_go(held, "as asked")))
         return bool(copies)
 
     async def _let_go(self, held: Held, why: str, within_s: float = 0.0) -> bool:
@@ -343,7 +343,8 @@ class Pool:
     async def _something_changed(self) -> None:
         await self._changed.wait()
 
-    def _in_background(self, work: Coroutine[Any, Any, object]) -> None:
+    def _in_background(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

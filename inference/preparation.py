@@ -12,6 +12,7 @@ from msgspec import structs
 
 from inference.backend import ChatJob, EmbedJob
 from inference.errors import BadRequest, CapabilityMissing, ContextLengthExceeded
+from inference.prompt import Prompt
 from inference.sampling import bounded
 from inference.texts import Text
 from inference.tokenizer import INLINE_CHARS, TextCodec
@@ -45,14 +46,27 @@ def thinks(spec: ModelSpec, request: ChatRequest) -> bool:
 
 
 def check_messages(request: ChatRequest, text: Text) -> None:
-    """Raises BadRequest for too many messages, and for a role that the template does not know and would leave out."""
+    """Raises BadRequest for too many messages, and for a role that the template does not name."""
     if len(request.messages) > MAX_MESSAGES:
         raise BadRequest(f"{len(request.messages)} messages; at most {MAX_MESSAGES} are accepted", "messages")
     for message in request.messages:
-        if message.role not in ROLES and message.role not in text.template.source:
-            raise BadRequest(
-                f"invalid message role {message.role!r}: give one of {', '.join(ROLES)}", "messages"
-            )
+        if message.role not in ROLES and not _is_named(message.role, text.template.source):
+            raise _unknown(message.role)
+
+
+def check_shown(request: ChatRequest, prompt: Prompt) -> None:
+    """A message of a role that is not everybody's must show in the prompt: nothing is left out silently."""
+    for message in request.messages:
+        if message.role not in ROLES and message.content.strip() not in prompt.text:
+            raise _unknown(message.role)
+
+
+def _is_named(role: str, template: str) -> bool:
+    return bool(role) and (f"'{role}'" in template or f'"{role}"' in template)
+
+
+def _unknown(role: str) -> BadRequest:
+    return BadRequest(f"invalid message role {role[:40]!r}: give one of {', '.join(ROLES)}", "messages")
 
 
 def messages_of(spec: ModelSpec, request: ChatRequest) -> tuple[Message, ...]:
@@ -84,6 +98,7 @@ async def chat_job(
         least = text.codec.least_tokens(_chars(request.messages))
         if least < limit:
             prompt = await text.template.render(request, think)
+            check_shown(request, prompt)
             ids = await text.codec.encode_async(prompt)
             if len(ids) < limit or not truncate:
                 break

@@ -24,8 +24,14 @@ _LARGEST_PENALTY = 2.0
 """Of presence and frequency: OpenAI's bound, and OpenVINO GenAI's."""
 
 
+MOST_STOPS = 64
+LONGEST_STOP = 1_000
+"""Characters. Each new piece of an answer is looked at for all stop strings."""
+
+
 def bounded(sampling: Sampling) -> Sampling:
     """Raises BadRequest."""
+    _check_stops(sampling.stop or ())
     for field in ("presence_penalty", "frequency_penalty"):
         penalty = getattr(sampling, field)
         if penalty is not None and abs(penalty) > _LARGEST_PENALTY:
@@ -42,6 +48,16 @@ def bounded(sampling: Sampling) -> Sampling:
         max_tokens=_whole(sampling.max_tokens),
         seed=_seed(sampling.seed),
     )
+
+
+def _check_stops(stops: tuple[str, ...]) -> None:
+    if len(stops) > MOST_STOPS:
+        raise BadRequest(f"{len(stops)} stop strings; at most {MOST_STOPS} are accepted", "stop")
+    longest = max(map(len, stops), default=0)
+    if longest > LONGEST_STOP:
+        raise BadRequest(
+            f"a stop string of {longest} characters; at most {LONGEST_STOP} are accepted", "stop"
+        )
 
 
 def _temperature(value: float | None) -> float | None:

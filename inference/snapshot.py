@@ -7,7 +7,8 @@ import time
 from inference.backend import Backend
 from inference.held import Held
 from inference.pool import Pool
-from inference.types import FOREVER, LoadedModel, RequestRecord, Snapshot
+from inference.states import LoadedModel, RequestRecord, Snapshot
+from inference.types import FOREVER
 
 
 def take(

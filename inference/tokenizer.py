@@ -30,6 +30,15 @@ PLAIN_WINDOW_CHARS = 8_000
 _LONG_TEXTS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="long-text")
 """Two at a time: a text of 20 MB takes some 500 MB while it is encoded."""
 
+COUNTED_CHARS_A_TOKEN = 32
+"""Of a text to embed, for each token that fits: several times what any language needs."""
+
+SPLIT_WORD_TOKENS = 64
+"""A beginning that ends within a word may give other tokens for it; they are at its end."""
+
+PORTION_CHARS = 500_000
+"""Texts to embed that are encoded at once: what the encoding holds is many times as large."""
+
 HELD_TOKENS = 16
 """Broken bytes are held no longer than this."""
 
@@ -135,16 +144,29 @@ class TextCodec:
         return chars // self._longest_token_chars
 
     def fit(self, texts: Sequence[str], limit: int) -> list[tuple[str, int]]:
-        """Each text as far as it fits, and its tokens before the cut, with those that the tokenizer itself adds."""
-        encoded = self._tokenizer.encode_batch_fast(list(texts))
+        """Each text as far as it fits, and its tokens before the cut, with those that the tokenizer itself adds.
+
+        Of a text that is far too long only the beginning is looked at, and its tokens are counted that far.
+        """
         return [
-            (text if len(entry) <= limit else self._cut(text, limit), len(entry))
-            for text, entry in zip(texts, encoded, strict=True)
+            self._fitted(text, head, tokens, limit)
+            for part in _portions(texts)
+            for text, head, tokens in self._heads(part, limit * COUNTED_CHARS_A_TOKEN)
         ]
+
+    def _heads(self, texts: Sequence[str], chars: int) -> Iterator[tuple[str, str, int]]:
+        heads = [text[:chars] for text in texts]
+        encoded = self._tokenizer.encode_batch_fast(heads)
+        yield from zip(texts, heads, map(len, encoded), strict=True)
+
+    def _fitted(self, text: str, head: str, tokens: int, limit: int) -> tuple[str, int]:
+        if len(head) < len(text) and tokens < limit + SPLIT_WORD_TOKENS:  # mostly white space
+            head, tokens = text, len(self._tokenizer.encode_batch_fast([text])[0])
+        return (text if tokens <= limit else self._cut(head, limit)), tokens
 
     def _cut(self, text: str, limit: int) -> str:
         """The beginning of a text that takes `limit` tokens."""
-        entry = self._tokenizer.encode(text)
+        entry = self._tokenizer.encode_batch([text])[0]  # encode() would hold the GIL for its whole run
         own = [
             place
             for place, special in zip(entry.offsets, entry.special_tokens_mask, strict=True)
@@ -293,3 +315,16 @@ class Decoder:
     def _decode(self, ids: list[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=False)
         return text
+
+
+def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
+    portion: list[str] = []
+    chars = 0
+    for text in texts:
+        if portion and chars + len(text) > PORTION_CHARS:
+            yield portion
+            portion, chars = [], 0
+        portion.append(text)
+        chars += len(text)
+    if portion:
+        yield portion

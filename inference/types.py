@@ -9,7 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct, structs
+
+from inference.meter import Meter
 
 FOREVER = float("inf")
 """keep_alive of a model that is never unloaded."""
@@ -76,6 +79,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     """Display name with tag, e.g. 'demo:latest'."""
     digest: str
     """64 hex digits over the sorted `sha256  name` lines of all files."""
+    content_digest: str = ""
+    """What clients are shown: over the files and the texts and parameters that the row adds; '' for `digest`."""
     path: Path
     kind: Kind
     files: dict[str, tuple[int, str]] = {}
@@ -105,6 +110,10 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     adapters: tuple[Adapter, ...] = ()
     pinned: bool = False
     """Never unloaded to make room, nor by the clock."""
+
+    @property
+    def shown_digest(self) -> str:
+        return self.content_digest or self.digest
 
     @property
     def load_key(self) -> str:
@@ -244,6 +253,7 @@ class Start(Struct, frozen=True, kw_only=True, tag="start"):
     queue_s: float
     load_s: float
     truncated_messages: int = 0
+    meter: Meter = msgspec.field(default_factory=Meter)
 
 
 class TextDelta(Struct, frozen=True, tag="text"):
@@ -281,69 +291,3 @@ class Embeddings(Struct, frozen=True, kw_only=True):
     start: Start
     total_s: float
     truncated_tokens: int = 0
-
-
-class DeviceState(Struct, frozen=True, kw_only=True):
-    """One device of this machine as the runtime names it."""
-
-    id: str
-    full_name: str
-    available: bool
-    slots: int
-    running: int
-    waiting: int
-    emulated: bool = False
-
-
-class LoadedModel(Struct, frozen=True, kw_only=True):
-    """One worker that holds a model."""
-
-    name: str
-    """The one that asked last; `names` has all that share the worker."""
-    digest: str
-    device: str
-    executed: str
-    state: Literal["loading", "ready"]
-    size_bytes: int
-    """Weights and KV pool as budgeted."""
-    context_length: int
-    expires_at: float | None
-    """Unix time; None: never."""
-    pid: int
-    running: int
-    load_s: float
-    names: tuple[str, ...] = ()
-    pinned: bool = False
-
-
-class RequestRecord(Struct, frozen=True, kw_only=True):
-    """A finished or failed request, for the page and the log; no text of prompt or answer."""
-
-    id: str
-    time: float
-    operation: str
-    model: str
-    status: int
-    route: Route | None = None
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    queue_s: float = 0.0
-    load_s: float = 0.0
-    ttft_s: float | None = None
-    """As the client saw it: wait and load included."""
-    decode_s: float = 0.0
-    total_s: float = 0.0
-    error: str = ""
-
-
-class Snapshot(Struct, frozen=True, kw_only=True):
-    """One frozen picture: the page, /api/ps and /health read the same one, so they cannot disagree."""
-
-    time: float
-    uptime_s: float
-    devices: tuple[DeviceState, ...]
-    models: tuple[LoadedModel, ...]
-    memory_budget_bytes: int
-    memory_used_bytes: int
-    requests: tuple[RequestRecord, ...] = ()
-    """The most recent first."""

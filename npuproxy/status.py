@@ -14,7 +14,7 @@ from django.shortcuts import render
 from msgspec import Struct
 
 from inference import engine
-from inference.types import LoadedModel, RequestRecord, Snapshot
+from inference.states import LoadedModel, RequestRecord, Snapshot
 from npuproxy import banner
 from registry import store, use
 from registry.model_info import ModelInfo

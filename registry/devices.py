@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from inference.types import DeviceState
+from inference.states import DeviceState
 from registry.models import Device
 
 MB = 1_000_000

@@ -23,7 +23,7 @@ from django.utils import timezone
 from inference.engine import Engine
 from inference.errors import InferenceError
 from inference.reports import LoadReport
-from inference.types import DeviceState, RequestRecord
+from inference.states import DeviceState, RequestRecord
 from registry import devices, store
 from registry.models import CompileCache, Device, Usage, change
 

@@ -42,6 +42,8 @@ def test_what_has_a_meaning_keeps_it(given: dict[str, Any], kept: dict[str, Any]
         ({"presence_penalty": 2.5}, '"presence_penalty": 2.5 is not between -2 and 2'),
         ({"frequency_penalty": -3.0}, '"frequency_penalty": -3 is not between -2 and 2'),
         ({"repeat_penalty": 0.0}, '"repeat_penalty": 0 is not above 0'),
+        ({"stop": ("x",) * 65}, "65 stop strings; at most 64 are accepted"),
+        ({"stop": ("x" * 1001,)}, "a stop string of 1001 characters; at most 1000 are accepted"),
     ],
 )
 def test_what_has_none_is_refused(given: dict[str, Any], words: str) -> None:

@@ -56,6 +56,14 @@ def test_one_empty_text_has_a_vector(server: RunningServer) -> None:
     assert len(embed(server, input=[""]).json()["embeddings"]) == 1
 
 
+def test_many_empty_texts_have_a_vector_each(server: RunningServer) -> None:
+    alone = embed(server, input=[""]).json()["embeddings"][0]
+    vectors = embed(server, input=["", "\u200b", "", "word", *[""] * 20]).json()["embeddings"]
+    assert len(vectors) == 24
+    assert vectors[0] == pytest.approx(alone, abs=1e-3)
+    assert embed(server, input=["", ""]).json()["embeddings"] == [alone, alone]
+
+
 def test_dimensions_keeps_the_first_and_makes_their_length_one(server: RunningServer) -> None:
     whole = embed(server, input="hello").json()["embeddings"][0]
     short = embed(server, input="hello", dimensions=64).json()["embeddings"][0]
@@ -70,6 +78,9 @@ def test_a_long_text_is_cut_and_a_header_says_so(server: RunningServer) -> None:
     answer = embed(server, input=[text, "short"])
     assert answer.status_code == 200
     assert int(answer.headers["x-npu-proxy-truncated-tokens"]) > 0
+    huge = embed(server, input=["word " * 500_000])
+    assert huge.json()["embeddings"] == [pytest.approx(answer.json()["embeddings"][0], abs=1e-4)]
+    assert int(huge.headers["x-npu-proxy-truncated-tokens"]) > 1000
     refused = embed(server, input=text, truncate=False)
     assert refused.status_code == 400
     assert refused.json()["error"].startswith("the input length exceeds the context length")

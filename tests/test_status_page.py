@@ -13,7 +13,8 @@ from conftest import RunningServer, get
 from django.test import RequestFactory
 
 from compat_api.urls import resolve
-from inference.types import DeviceState, LoadedModel, RequestRecord, Route, Snapshot
+from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
+from inference.types import Route
 from npuproxy import status, urls
 
 

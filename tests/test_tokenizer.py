@@ -220,6 +220,12 @@ def test_texts_are_counted_with_the_tokenizers_own_tokens_and_cut_where_they_do_
     assert count == len(plain) + 2
     assert text.startswith(cut)
     assert codec.encode(Prompt(cut)) == plain[:3]
+    long = f"{text} " * 1000
+    cut, count = codec.fit([long], 20)[0]
+    assert codec.encode(Prompt(cut)) == codec.encode(Prompt(long))[:18]
+    assert 20 < count < len(codec.encode(Prompt(long))), "only the beginning was to be looked at"
+    blank = " " * 1000 + text
+    assert codec.fit([blank], 2000)[0] == (blank, len(codec.encode(Prompt(blank))) + 2)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,12 @@ def test_an_unknown_route_is_plain_text_for_ollama_and_json_for_openai(
 # --- Against the server -------------------------------------------------------------------------------------
 
 TURN = [{"role": "user", "content": "hello"}]
+FUNCTION = {"role": "function", "content": "4711"}
+NO_ROLE = "invalid message role {}: give one of system, user, assistant, tool"
+DEEP: Any = []
+for _ in range(900):
+    DEEP = [DEEP]
+DEEP_TOOL = {"type": "function", "function": {"name": "f", "parameters": {"x": DEEP}}}
 
 
 def post(server: RunningServer, path: str, body: Any, **headers: str) -> httpx.Response:
@@ -151,6 +157,15 @@ def post(server: RunningServer, path: str, body: Any, **headers: str) -> httpx.R
             '"all-minilm" does not support generate',
         ),
         ("/api/generate", {"model": "all-minilm"}, 400, '"all-minilm" does not support generate'),
+        ("/api/chat", b'{"model":"demo","y":"\\ud800","x":' + b"[" * 5000, 400, "exceeded max depth"),
+        (
+            "/api/chat",
+            {"model": "demo", "messages": TURN, "tools": [DEEP_TOOL]},
+            400,
+            "messages or tools are nested too deeply",
+        ),
+        ("/api/chat", {"model": "demo", "messages": [*TURN, FUNCTION]}, 400, NO_ROLE.format("'function'")),
+        ("/api/chat", {"model": "demo", "messages": [{**TURN[0], "role": ""}]}, 400, NO_ROLE.format("''")),
         (
             "/api/chat",
             {"model": "demo", "messages": TURN, "options": {"num_predict": "x"}},

@@ -13,7 +13,7 @@ from compat_api.decoding import BodyDecoder
 from compat_api.ollama.requests import EMPTY_BODY
 from compat_api.refusals import require_model
 from compat_api.timestamps import rfc3339
-from inference.types import LoadedModel, Snapshot
+from inference.states import LoadedModel, Snapshot
 from registry.store import ModelInfo
 
 VERSION = "0.20.0"

@@ -13,22 +13,15 @@ from inference.admission import DeviceQueue, Slot
 from inference.backend import ChatJob, EmbedJob
 from inference.config import EngineConfig
 from inference.errors import ContextLengthExceeded, DeadlineExceeded, LoadFailed
+from inference.meter import Meter
 from inference.output_parser import OutputParser
 from inference.pool import Lease, Pool
 from inference.routing import Candidate
 from inference.run import Run
+from inference.states import DeviceState
 from inference.texts import Texts
 from inference.tokenizer import TextCodec
-from inference.types import (
-    DeviceState,
-    Embeddings,
-    Event,
-    Finish,
-    FinishReason,
-    ModelSpec,
-    Route,
-    Start,
-)
+from inference.types import Embeddings, Event, Finish, FinishReason, ModelSpec, Route, Start
 from inference.vectors import shortened
 from inference.worker import messages as wire
 
@@ -99,9 +92,9 @@ class LocalBackend:
         try:
             answer = _Answer(job, run, codec, load_s)
             start = Start(
-                route=structs.replace(route, executed=self._executed(lease)), model_digest=job.spec.digest,
+                route=structs.replace(route, executed=self._executed(lease)), model_digest=job.spec.shown_digest,
                 prompt_tokens=len(job.prompt_ids), queue_s=slot.waited_s, load_s=load_s,
-                truncated_messages=job.truncated_messages,
+                truncated_messages=job.truncated_messages, meter=answer.meter,
             )  # fmt: skip
             yield [start]
             await run.wait()
@@ -166,7 +159,7 @@ class LocalBackend:
             vectors = await lease.worker.embed(job.texts) if job.texts else ()
             answered = True
             start = Start(
-                route=structs.replace(route, executed=self._executed(lease)), model_digest=job.spec.digest,
+                route=structs.replace(route, executed=self._executed(lease)), model_digest=job.spec.shown_digest,
                 prompt_tokens=job.prompt_tokens, queue_s=slot.waited_s, load_s=load_s,
             )  # fmt: skip
         finally:
@@ -198,19 +191,19 @@ class _Answer:
             thinking="thinking" in job.spec.capabilities, starts_in_thinking=job.starts_in_thinking,
             tools=job.request.tools, stop=job.sampling.stop or (),
         )  # fmt: skip
-        self._count = 0
+        self.meter = Meter()
 
     def take(self) -> list[Event]:
         """Everything that came since the last call; Finish is the last event ever."""
         ids = [id for id in self._run.take() if id not in self._eos]
-        self._count += len(ids)
+        self.meter.completion_tokens += len(ids)
         events = self._parser.push(self._decoder.push(ids))
         if self._parser.stop_sequence is not None:
             self._run.cancel()
             return [*events, self._finish("stop")]
         if not self._run.ended or self._run.error is not None:
             return events
-        if self._run.finish == "ignored" and not self._count:
+        if self._run.finish == "ignored" and not self.meter.completion_tokens:
             raise ContextLengthExceeded(len(self._job.prompt_ids), len(self._job.prompt_ids))
         if tail := self._decoder.flush():
             events += self._parser.push([tail])
@@ -222,7 +215,7 @@ class _Answer:
         run, now = self._run, time.perf_counter()
         first = run.first_token_at or run.ended_at or now
         return Finish(
-            reason=reason, prompt_tokens=len(self._job.prompt_ids), completion_tokens=self._count,
+            reason=reason, prompt_tokens=len(self._job.prompt_ids), completion_tokens=self.meter.completion_tokens,
             total_s=now - self._job.began, load_s=self._load_s, prefill_s=first - run.submitted_at,
             decode_s=(run.ended_at or now) - first, stop_sequence=self._parser.stop_sequence or "",
         )  # fmt: skip

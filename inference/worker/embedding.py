@@ -81,6 +81,8 @@ class EmbeddingRunner:
         texts = [self._jobs[id].request.texts[index] for id, index in batch]
         try:
             vectors = self._pipeline.embed_documents(texts)
+            if len(vectors) != len(texts):  # of texts without a single token it gives one vector for all
+                vectors = [self._pipeline.embed_documents([text])[0] for text in texts]
         except RuntimeError as error:
             for id in dict.fromkeys(id for id, _ in batch):
                 self._fail(id, str(error))

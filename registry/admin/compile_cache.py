@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from inference import compile_cache
 from inference.errors import Unavailable
-from inference.types import LoadedModel
+from inference.states import LoadedModel
 from registry.admin import cells, running
 from registry.admin.digests import model_of
 from registry.admin.removing import RemovingAdmin

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from inference.types import DeviceState, LoadedModel
+from inference.states import DeviceState, LoadedModel
 from registry.admin import cells, running
 from registry.devices import MB
 from registry.models import Device

@@ -13,7 +13,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 from inference.errors import InferenceError
-from inference.types import LoadedModel, LoadRequest, Snapshot
+from inference.states import LoadedModel, Snapshot
+from inference.types import LoadRequest
 from registry.models import Model
 
 if TYPE_CHECKING:

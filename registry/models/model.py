@@ -132,6 +132,7 @@ class Model(Stamped):
         return ModelSpec(
             name=self.name,
             digest=self.digest,
+            content_digest=self.content_digest,
             path=Path(self.path),
             kind=cast(Kind, self.kind),
             files={name: (size, sha256) for name, (size, sha256) in self.files.items()},

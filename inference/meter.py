@@ -1,0 +1,11 @@
+"""What has come of an answer so far."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Meter(Struct):
+    """Counts the tokens of one answer while it runs, for whoever must tell of one that did not end."""
+
+    completion_tokens: int = 0

@@ -1,0 +1,75 @@
+"""What people see of the engine: devices, loaded models, finished requests, and one frozen picture of them all."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from inference.types import Route
+
+
+class DeviceState(Struct, frozen=True, kw_only=True):
+    """One device of this machine as the runtime names it."""
+
+    id: str
+    full_name: str
+    available: bool
+    slots: int
+    running: int
+    waiting: int
+    emulated: bool = False
+
+
+class LoadedModel(Struct, frozen=True, kw_only=True):
+    """One worker that holds a model."""
+
+    name: str
+    """The one that asked last; `names` has all that share the worker."""
+    digest: str
+    device: str
+    executed: str
+    state: Literal["loading", "ready"]
+    size_bytes: int
+    """Weights and KV pool as budgeted."""
+    context_length: int
+    expires_at: float | None
+    """Unix time; None: never."""
+    pid: int
+    running: int
+    load_s: float
+    names: tuple[str, ...] = ()
+    pinned: bool = False
+
+
+class RequestRecord(Struct, frozen=True, kw_only=True):
+    """A finished or failed request, for the page and the log; no text of prompt or answer."""
+
+    id: str
+    time: float
+    operation: str
+    model: str
+    status: int
+    route: Route | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    queue_s: float = 0.0
+    load_s: float = 0.0
+    ttft_s: float | None = None
+    """As the client saw it: wait and load included."""
+    decode_s: float = 0.0
+    total_s: float = 0.0
+    error: str = ""
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """One frozen picture: the page, /api/ps and /health read the same one, so they cannot disagree."""
+
+    time: float
+    uptime_s: float
+    devices: tuple[DeviceState, ...]
+    models: tuple[LoadedModel, ...]
+    memory_budget_bytes: int
+    memory_used_bytes: int
+    requests: tuple[RequestRecord, ...] = ()
+    """The most recent first."""
