@@ -42,6 +42,7 @@ class ConstraintChecks:
         self._one = asyncio.Lock()
         self._waiting = 0
         self._checker: WorkerProcess | None = None
+        self._starting: asyncio.Task[WorkerProcess] | None = None
         self._digest = ""
         self._idle: asyncio.TimerHandle | None = None
 
@@ -95,6 +96,8 @@ class ConstraintChecks:
             self._waiting -= 1
 
     async def _check(self, config: dict[str, Any], spec: ModelSpec, vocab_size: int) -> str:
+        if self._idle is not None:
+            self._idle.cancel()
         checker = await self._checker_of(spec, vocab_size)
         deadline_s = HURRIED_S if self._waiting > 1 else DEADLINE_S
         try:
@@ -117,8 +120,16 @@ class ConstraintChecks:
             self._end_when_idle()
 
     async def _checker_of(self, spec: ModelSpec, vocab_size: int) -> WorkerProcess:
+        """Its start goes on when who asked leaves: the process is there for the next one, or ends when idle."""
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
         if self._checker is not None and self._checker.alive() and self._digest == spec.digest:
             return self._checker
+        self._starting = asyncio.get_running_loop().create_task(self._start(spec, vocab_size))
+        self._starting.add_done_callback(self._started)
+        return await asyncio.shield(self._starting)
+
+    async def _start(self, spec: ModelSpec, vocab_size: int) -> WorkerProcess:
         await self.stop()
         checker = await self._spare.take()
         try:
@@ -129,7 +140,13 @@ class ConstraintChecks:
             await checker.close()
             raise
         self._checker, self._digest = checker, spec.digest
+        self._end_when_idle()
         return checker
+
+    def _started(self, start: asyncio.Task[WorkerProcess]) -> None:
+        self._starting = None
+        if not start.cancelled():
+            start.exception()  # who waited for it was told
 
     def _end_when_idle(self) -> None:
         if self._idle is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from typing import Any
 
 import httpx
@@ -62,6 +63,22 @@ def test_a_schema_whose_client_left_harms_no_other_schema(server: RunningServer)
         answer = ask(server, format=good, options={"temperature": 0})
         assert answer.status_code == 200, answer.text
         assert "left" in json.loads(answer.json()["message"]["content"])
+
+
+def test_clients_that_leave_while_the_checker_starts_leave_no_process(serve: Serve) -> None:
+    own = serve()
+    assert ask(own).status_code == 200
+    before = len(own.descendants())
+    for wait_s in (0.05, 0.1, 0.2, 0.4):
+        with connection(own) as sock:
+            form = {"type": "string", "pattern": f"^x{wait_s}$"}
+            sock.sendall(request_bytes("/api/chat", chat_body(format=form)))
+            time.sleep(wait_s)
+    assert ask(own, format={"type": "boolean"}, options={"temperature": 0}).status_code == 200
+    deadline = time.monotonic() + 30
+    while len(own.descendants()) > before + 2:  # the checker, and a spare that may have been on its way
+        assert time.monotonic() < deadline, own.descendants()
+        time.sleep(0.1)
 
 
 def test_the_line_of_a_stream_that_was_left_counts_its_tokens(server: RunningServer) -> None:

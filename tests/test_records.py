@@ -13,7 +13,7 @@ import pytest
 from conftest import RunningServer, Serve, start_server
 from server_rows import eventually, manage, orm, rows
 
-from inference.types import RequestRecord
+from inference.states import RequestRecord
 from registry.records import Tally
 
 SAYS_HELLO = [{"role": "user", "content": "How do I pull a model?"}]

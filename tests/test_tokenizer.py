@@ -224,8 +224,6 @@ def test_texts_are_counted_with_the_tokenizers_own_tokens_and_cut_where_they_do_
     cut, count = codec.fit([long], 20)[0]
     assert codec.encode(Prompt(cut)) == codec.encode(Prompt(long))[:18]
     assert 20 < count < len(codec.encode(Prompt(long))), "only the beginning was to be looked at"
-    blank = " " * 1000 + text
-    assert codec.fit([blank], 2000)[0] == (blank, len(codec.encode(Prompt(blank))) + 2)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +346,5 @@ def test_control_tokens_are_not_shown_and_the_parsers_tags_are(tmp_path: Path) -
 def test_flush_shows_the_half_character_that_an_answer_ends_with(tmp_path: Path) -> None:
     codec = TextCodec.open(_spec(tmp_path, _byte_fallback()))
     decoder = codec.decoder()
-    ids = codec.encode(Prompt("a😀"))
-    assert decoder.push(ids[:-1]) == ["a"]
-    assert decoder.flush() == "\ufffd" * 3
-    assert decoder.flush() == ""
+    assert decoder.push(codec.encode(Prompt("a😀"))[:-1]) == ["a"]
+    assert [decoder.flush(), decoder.flush()] == ["\ufffd" * 3, ""]
