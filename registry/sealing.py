@@ -27,7 +27,7 @@ def unseal(sealed: str) -> str:
         return _fernet().decrypt(sealed.encode()).decode() if sealed else ""
     except InvalidToken:
         raise SealBroken(
-            "the token of this pull was sealed by a server with another secret_key and cannot be read here; pull again, "
+            "the token of this pull was sealed by a server with another secret_key and cannot be read here; pull again "
             "and give servers that share a database the same file secret_key in their data folders"
         ) from None
 
