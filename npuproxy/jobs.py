@@ -29,7 +29,7 @@ from registry import pulls
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
-RESEND_S: Final = 10.0
+RESEND_S: Final = 3.0
 """First pause before a pull that still waits gets another message; doubled each time."""
 LONGEST_PAUSE_S: Final = 600.0
 STOP_S: Final = 5.0

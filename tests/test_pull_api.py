@@ -132,18 +132,24 @@ def test_a_built_in_model_is_there_at_once(hub_server: RunningServer) -> None:
 
 def test_pulls_of_one_name_join(hub_server: RunningServer, hub: Hub) -> None:
     repositories.big(hub.root, "joined/big")
-    hub.fault("slow", WEIGHTS, on="cdn", rate=2 * SLOW)
+    hub.fault("stall", WEIGHTS, on="cdn", times=1, after=SLOW)
     ends: list[dict[str, Any]] = []
+    joined = threading.Semaphore(0)
 
     def follow(name: str) -> None:
-        ends.append(pull(hub_server, name)[-1])
+        with opened(hub_server, name) as response:
+            until_bytes(response, SLOW)
+            joined.release()
+            ends.append(list(frames(response))[-1])
 
     names = ("Joined/Big:latest", "joined/big")
     threads = [threading.Thread(target=follow, args=(name,)) for name in names]
     with opened(hub_server, "joined/big") as first:
-        until_bytes(first)
+        until_bytes(first, SLOW)
         for thread in threads:
             thread.start()
+        assert all(joined.acquire(timeout=60) for _ in threads)
+        hub.reset()
         ends.append(list(frames(first))[-1])
     for thread in threads:
         thread.join()
@@ -154,9 +160,10 @@ def test_pulls_of_one_name_join(hub_server: RunningServer, hub: Hub) -> None:
 
 def test_a_pull_goes_on_when_its_client_has_left(hub_server: RunningServer, hub: Hub) -> None:
     repositories.big(hub.root, "left/big")
-    hub.fault("slow", WEIGHTS, on="cdn", rate=2 * SLOW)
+    hub.fault("stall", WEIGHTS, on="cdn", times=1, after=SLOW)
     with opened(hub_server, "left/big") as response:
-        until_bytes(response)
+        until_bytes(response, SLOW)
+    hub.reset()
     assert until_ended(hub_server, "left/big")["state"] == "done"
     until(lambda: "left/big:latest" in models(hub_server))
     assert len(hub.requests(WEIGHTS, on="cdn")) == 1

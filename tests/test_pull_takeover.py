@@ -28,7 +28,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and SIG
 
 WEIGHTS = "openvino_model.bin"
 SIZE = 16 * 1024**2
-SLOW = 8 * 1024**2
+HERE = 6 * 1024**2
+"""Where the hub holds the first transfer, so that it cannot end before its worker does."""
 BLOCK = 1024**2
 """What may be on its way, or unwritten, when a process is killed."""
 
@@ -73,10 +74,10 @@ def staged(server: RunningServer) -> list[Path]:
 
 def test_a_killed_worker_is_replaced_and_its_bytes_are_kept(serve: Serve, hub: Hub) -> None:
     repositories.big(hub.root, "killed/big")
-    hub.fault("slow", WEIGHTS, on="cdn", times=1, rate=SLOW)
+    hub.fault("stall", WEIGHTS, on="cdn", times=1, after=HERE)
     server = serve(HF_ENDPOINT=hub.url)
     with opened(server, "killed/big") as response:
-        known = until_bytes(response, 4 * BLOCK)["completed"]
+        known = until_bytes(response, HERE)["completed"]
         worker(server).kill()
         assert list(frames(response))[-1] == {"status": "success"}
     row = rows(server, "killed/big")[-1]
@@ -89,10 +90,10 @@ def test_a_killed_worker_is_replaced_and_its_bytes_are_kept(serve: Serve, hub: H
 
 def test_a_pull_is_found_again_after_the_whole_server_was_killed(serve: Serve, hub: Hub) -> None:
     repositories.big(hub.root, "found/big")
-    hub.fault("slow", WEIGHTS, on="cdn", times=1, rate=SLOW)
+    hub.fault("stall", WEIGHTS, on="cdn", times=1, after=HERE)
     first = serve(HF_ENDPOINT=hub.url, NPU_PROXY_PULL_LEASE="2")
     with opened(first, "found/big") as response:
-        known = until_bytes(response, 4 * BLOCK)["completed"]
+        known = until_bytes(response, HERE)["completed"]
         family = first.descendants()
         first.process.kill()
         first.process.wait()
@@ -106,7 +107,7 @@ def test_a_pull_is_found_again_after_the_whole_server_was_killed(serve: Serve, h
 
 def test_another_server_takes_over_when_the_lease_ends(serve: Serve, hub: Hub, tmp_path: Path) -> None:
     repositories.big(hub.root, "shared/big")
-    hub.fault("slow", WEIGHTS, on="cdn", times=1, rate=SLOW)
+    hub.fault("stall", WEIGHTS, on="cdn", times=1, after=HERE)
     shared = {
         "HF_ENDPOINT": hub.url,
         "NPU_PROXY_PULL_LEASE": "2",
@@ -115,7 +116,7 @@ def test_another_server_takes_over_when_the_lease_ends(serve: Serve, hub: Hub, t
     first = serve(**shared)
     second = serve(DATABASE_URL=f"sqlite:///{first.data_dir / 'npuproxy.sqlite3'}", **shared)
     with opened(first, "shared/big") as response:
-        known = until_bytes(response, 4 * BLOCK)["completed"]
+        known = until_bytes(response, HERE)["completed"]
     owner = rows(first, "shared/big")[-1]["owner"]
     with opened(second, "shared/big") as joined:
         first.process.kill()
@@ -129,10 +130,10 @@ def test_another_server_takes_over_when_the_lease_ends(serve: Serve, hub: Hub, t
 
 def test_a_stopped_server_hands_its_pull_to_its_next_start(serve: Serve, hub: Hub) -> None:
     repositories.big(hub.root, "stopped/big")
-    hub.fault("slow", WEIGHTS, on="cdn", times=1, rate=SLOW)
+    hub.fault("stall", WEIGHTS, on="cdn", times=1, after=HERE)
     first = serve(HF_ENDPOINT=hub.url)
     with opened(first, "stopped/big") as response:
-        known = until_bytes(response, 4 * BLOCK)["completed"]
+        known = until_bytes(response, HERE)["completed"]
         first.stop()
         last = list(frames(response))[-1]
     assert set(last) == {"error"}

@@ -177,7 +177,7 @@ def test_names_that_fail_do_not_stop_the_others(home: Home, hub: Hub) -> None:
 @LINUX
 def test_an_interrupt_keeps_what_is_here_and_the_next_run_goes_on(home: Home, hub: Hub) -> None:
     repositories.big(hub.root, "cli/stopped")
-    hub.fault("slow", WEIGHTS, on="cdn", times=1, rate=SLOW)
+    hub.fault("stall", WEIGHTS, on="cdn", times=1, after=6 * BLOCK)
     process = home.start("cli/stopped")
     home.until_completed(6 * BLOCK)
     said = interrupted(process)
@@ -197,7 +197,7 @@ def test_an_interrupt_keeps_what_is_here_and_the_next_run_goes_on(home: Home, hu
 def test_a_killed_command_is_gone_on_with_when_its_lease_has_ended(tmp_path: Path, hub: Hub) -> None:
     home = Home(tmp_path / "data", hub, NPU_PROXY_PULL_LEASE="1")
     repositories.big(hub.root, "cli/killed")
-    hub.fault("slow", WEIGHTS, on="cdn", times=1, rate=SLOW)
+    hub.fault("stall", WEIGHTS, on="cdn", times=1, after=6 * BLOCK)
     process = home.start("cli/killed")
     home.until_completed(6 * BLOCK)
     process.kill()
@@ -215,16 +215,17 @@ def test_a_killed_command_is_gone_on_with_when_its_lease_has_ended(tmp_path: Pat
 def test_beside_a_server_it_shows_the_servers_pull_and_may_leave(hub_server: RunningServer, hub: Hub) -> None:
     beside = Home(hub_server.data_dir, hub)
     repositories.big(hub.root, "cli/beside")
-    hub.fault("slow", WEIGHTS, on="cdn", rate=SLOW // 2)
+    hub.fault("stall", WEIGHTS, on="cdn", times=1, after=6 * BLOCK)
     with opened(hub_server, "cli/beside") as response:
-        until_bytes(response)
+        until_bytes(response, 6 * BLOCK)
         leaving, staying = beside.start("cli/beside"), beside.start("cli/beside", "--json")
         told = threading.Thread(target=lambda: list(frames(response)))
         told.start()
-        assert leaving.stderr
-        first = leaving.stderr.readline()
-        assert "cli/beside:latest: fetches" in first
+        for process in (leaving, staying):
+            assert process.stderr
+            assert "cli/beside:latest: fetches" in process.stderr.readline()
         assert "another process goes on with it" in interrupted(leaving)
+        hub.reset()
         out, err = staying.communicate(timeout=60)
         told.join()
     assert staying.returncode == 0, err
@@ -237,11 +238,12 @@ def test_beside_a_server_it_shows_the_servers_pull_and_may_leave(hub_server: Run
 def test_a_server_follows_the_commands_pull(hub_server: RunningServer, hub: Hub) -> None:
     beside = Home(hub_server.data_dir, hub)
     repositories.big(hub.root, "cli/first")
-    hub.fault("slow", WEIGHTS, on="cdn", rate=SLOW)
+    hub.fault("stall", WEIGHTS, on="cdn", times=1, after=6 * BLOCK)
     process = beside.start("cli/first")
-    until(lambda: hub.requests("cli/first", on="cdn"))
-    owner = until_row(hub_server, "cli/first", lambda row: row["state"] == "running")["owner"]
+    owner = until_row(hub_server, "cli/first", lambda row: row["completed_bytes"] > 6 * BLOCK)["owner"]
     with opened(hub_server, "cli/first") as response:
+        until_bytes(response, 6 * BLOCK)
+        hub.reset()
         assert list(frames(response))[-1] == {"status": "success"}
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
