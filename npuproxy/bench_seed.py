@@ -107,7 +107,7 @@ def _download(index: int, model: Model, random: Random) -> Download:
 
 def _usage(model: Model, device: str, random: Random) -> Usage:
     return Usage(
-        digest=model.digest,
+        digest=model.content_digest,
         device=device,
         requests=random.randrange(1, 10**6),
         prompt_tokens=random.randrange(10**8),

@@ -179,7 +179,12 @@ def engine_is_gone() -> bool:
 
 def test_a_page_shows_use_and_names_and_its_buttons_come_back_to_it(browser: Browser, mine: Model) -> None:
     Usage.objects.create(
-        digest=mine.digest, device="NPU", requests=1234, completion_tokens=5, tokens_per_s=42.0, ttft_s=0.25
+        digest=mine.content_digest,
+        device="NPU",
+        requests=1234,
+        completion_tokens=5,
+        tokens_per_s=42.0,
+        ttft_s=0.25,
     )
     Alias.objects.create(name="gpt-4o:latest", target="mine:latest")
     child = removal.copy("mine", "child")
@@ -188,6 +193,9 @@ def test_a_page_shows_use_and_names_and_its_buttons_come_back_to_it(browser: Bro
     for fact in ("1,234", "0.25 s", ">42<", "gpt-4o:latest</a>", "child:latest</a>", mine.path):
         assert fact in page, fact
     assert 'name="_save"' not in page
+    listed = browser.get("/model/", q="mine")
+    assert cells(listed, "last_used") == ["just now on NPU"]
+    assert cells(listed, "speed") == ["42"]
     page = browser.post(
         "/model/",
         form=f"/model/{mine.pk}/change/",

@@ -155,7 +155,7 @@ def test_a_device_shows_what_runs_on_it_now(browser: Browser) -> None:
 
 def test_use_is_shown_by_the_models_name_and_cannot_be_written(browser: Browser) -> None:
     demo = Model.objects.get(name="demo:latest")
-    row = Usage.objects.create(digest=demo.digest, device="NPU", requests=12345, tokens_per_s=42.4)
+    row = Usage.objects.create(digest=demo.content_digest, device="NPU", requests=12345, tokens_per_s=42.4)
     Usage.objects.create(digest="e" * 64, device="CPU", used_at="2026-01-01T00:00:00Z")
     page = browser.get("/usage/")
     assert cells(page, "of_model") == ["demo:latest", "removed eeeeeeeeeeee"]

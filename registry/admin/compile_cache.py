@@ -13,7 +13,7 @@ from inference import compile_cache
 from inference.errors import Unavailable
 from inference.states import LoadedModel
 from registry.admin import cells, running
-from registry.admin.digests import model_of
+from registry.admin.digests import of_files
 from registry.admin.removing import RemovingAdmin
 from registry.models import CompileCache
 
@@ -69,7 +69,7 @@ class CompileCacheAdmin(RemovingAdmin):
 
     @admin.display(description="model", ordering="digest")
     def of_model(self, row: CompileCache) -> SafeString:
-        return model_of(row.digest)
+        return of_files(row.digest)
 
     @admin.display(ordering="size_bytes")
     def size(self, row: CompileCache) -> str:

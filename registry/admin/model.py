@@ -6,13 +6,13 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from registry import weights
+from registry import store, weights
 from registry.admin import cells, model_health
 from registry.admin.model_actions import ModelActions
 from registry.admin.model_filters import LoadedFilter, VerifiedFilter
@@ -28,12 +28,21 @@ HEAVY = ("files", "tokenizer", "chat_template", "template", "system", "licence",
 
 
 class _List(ChangeList):
-    """A page of the list, without the texts that it does not show."""
+    """A page of the list, without the texts that it does not show, and with the last use of each model."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         if isinstance(self.result_list, QuerySet):
-            self.result_list = self.result_list.defer(*HEAVY)
+            self.result_list = list(self.result_list.defer(*HEAVY))
+        digests = {info.name: info.digest for info in store.all_models()}
+        shown = [digests.get(row.name, "") for row in self.result_list]
+        used: dict[str, Usage] = {}
+        for use in Usage.objects.filter(digest__in=shown).order_by("used_at"):
+            fast = use.tokens_per_s or (used[use.digest].tokens_per_s if use.digest in used else None)
+            use.tokens_per_s = fast  # of the last device that generated
+            used[use.digest] = use
+        for row, digest in zip(self.result_list, shown, strict=True):
+            row.last_use = used.get(digest)
 
 
 @admin.register(Model)
@@ -117,16 +126,6 @@ class ModelAdmin(PageActions, ModelActions):
             *super().get_urls(),
         ]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
-        last = Usage.objects.filter(digest=OuterRef("digest")).order_by("-used_at")
-        fast = last.filter(tokens_per_s__isnull=False)
-        rows: QuerySet[Model] = super().get_queryset(request)
-        return rows.annotate(
-            used_at=Subquery(last.values("used_at")[:1]),
-            used_on=Subquery(last.values("device")[:1]),
-            tokens_per_s=Subquery(fast.values("tokens_per_s")[:1]),
-        )
-
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -201,17 +200,17 @@ class ModelAdmin(PageActions, ModelActions):
     def can(self, row: Model) -> SafeString:
         return cells.tags(row.capabilities)
 
-    @admin.display(description="last used", ordering="used_at")
+    @admin.display(description="last used")
     def last_used(self, row: Model) -> SafeString:
-        used_at, used_on = getattr(row, "used_at", None), getattr(row, "used_on", None)
-        if used_at is None:
+        use: Usage | None = getattr(row, "last_use", None)
+        if use is None:
             return cells.ago(None)
-        return format_html("{} <small>on {}</small>", cells.ago(used_at), used_on)
+        return format_html("{} <small>on {}</small>", cells.ago(use.used_at), use.device)
 
-    @admin.display(description="tokens/s", ordering="tokens_per_s")
+    @admin.display(description="tokens/s")
     def speed(self, row: Model) -> str:
-        rate = getattr(row, "tokens_per_s", None)
-        return f"{rate:,.0f}" if rate else cells.UNKNOWN
+        use: Usage | None = getattr(row, "last_use", None)
+        return f"{use.tokens_per_s:,.0f}" if use and use.tokens_per_s else cells.UNKNOWN
 
     # --- its page ---------------------------------------------------------------------------------------------
 
@@ -243,7 +242,7 @@ class ModelAdmin(PageActions, ModelActions):
                     cells.seconds(use.load_s),
                     cells.ago(use.used_at),
                 )
-                for use in Usage.objects.filter(digest=row.digest)
+                for use in Usage.objects.filter(digest=row.content_digest)
             ),
         )
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from registry.admin import cells
-from registry.admin.digests import model_of
+from registry.admin.digests import of_content
 from registry.models import Usage
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class UsageAdmin(_Admin):
 
     @admin.display(description="model", ordering="digest")
     def of_model(self, row: Usage) -> SafeString:
-        return model_of(row.digest)
+        return of_content(row.digest)
 
     @admin.display(description="requests", ordering="requests")
     def request_count(self, row: Usage) -> str:
