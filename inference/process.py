@@ -1,28 +1,15 @@
-"""One worker process and the server's end of its channel.
-
-Children start with `subprocess` from the loop's thread, which is the main thread: the kernel's parent-death signal
-follows the thread that started a child (openvino-facts 23). On POSIX the channel is a socketpair; elsewhere, or with
-`loopback`, a port of 127.0.0.1 whose 256-bit secret goes through the child's standard input.
-"""
+"""One worker process and the server's end of its channel: what is asked of it, what it says, when it is given up."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import itertools
 import logging
-import os
-import secrets
-import socket
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, cast
 
-from inference import job_object
 from inference.errors import (
     BadRequest,
     InferenceError,
@@ -40,9 +27,10 @@ START_DEADLINE_S = 60.0
 LOAD_DEADLINE_S = 600.0
 SILENCE_S = 30.0
 """A worker with work that says nothing for max(this, 10 x its longest step) is killed (openvino-facts 23)."""
+ASLEEP_S = 5.0
+"""A pause that took so much longer was no pause of ours."""
 END_S = 1.0
 """An idle worker sees the closed channel at once; one inside a long step or a load is killed after this."""
-_ROOT = Path(__file__).resolve().parent.parent
 _NO_PROGRESS = "no progress for {:g} s (NPU_PROXY_INFERENCE_TIMEOUT)"
 _ids = itertools.count(1)
 
@@ -248,13 +236,24 @@ class WorkerProcess(asyncio.Protocol):
     async def _watch_deadlines(self) -> None:
         pause_s = min(1.0, self._timeout_s / 4) if self._timeout_s else 1.0
         while (self._runs or self._answers) and not self._lost:
+            began = time.perf_counter()
             await asyncio.sleep(pause_s)
             now = time.perf_counter()
+            if now - began > pause_s + ASLEEP_S:
+                self._begin_to_listen(now)
+                continue
             silent_s = now - self._heard_at
             if silent_s > max(SILENCE_S, 10 * self._longest_step_s):
                 self.kill(f"was silent for {silent_s:.0f} s")
                 return
             self._expire_runs(now, silent_s)
+
+    def _begin_to_listen(self, now: float) -> None:
+        """This process was stopped (Ctrl-Z, a suspended container): what it did not hear is no fault of the worker."""
+        self._heard_at = now
+        for run in self._runs.values():
+            if run.first_token_at is not None:
+                run.progress_at = now
 
     def _expire_runs(self, now: float, silent_s: float) -> None:
         if not self._timeout_s:
@@ -267,75 +266,3 @@ class WorkerProcess(asyncio.Protocol):
         if silent_s > self._timeout_s:
             self._fail_answers(InferenceTimeout(_NO_PROGRESS.format(self._timeout_s)))
             self.kill(f"made no progress for {self._timeout_s:g} s")
-
-
-# --- starting -----------------------------------------------------------------------------------------------------
-
-
-async def spawn(*, loopback: bool, log_dir: Path | None, inference_timeout_s: float) -> WorkerProcess:
-    """Starts a worker and returns at once; its `hello` is done when a model may be loaded."""
-    log = _open_log(log_dir)
-    if loopback or sys.platform == "win32":
-        return await _spawn_loopback(log, inference_timeout_s)
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = _popen(f"fd:{theirs.fileno()}", log, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)
-    worker = WorkerProcess(process, log, inference_timeout_s)
-    await asyncio.get_running_loop().create_connection(lambda: worker, sock=ours)
-    return worker
-
-
-async def _spawn_loopback(log: IO[bytes], inference_timeout_s: float) -> WorkerProcess:
-    loop = asyncio.get_running_loop()
-    secret = secrets.token_bytes(32)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setblocking(False)
-        process = _popen(f"port:{listener.getsockname()[1]}", log, pass_fds=(), stdin=subprocess.PIPE)
-        assert process.stdin is not None
-        with process.stdin as stdin:
-            stdin.write(secret.hex().encode() + b"\n")
-        try:
-            ours = await asyncio.wait_for(_accept(listener, secret), START_DEADLINE_S)
-        except TimeoutError:
-            process.kill()
-            raise LoadFailed("a worker process did not connect") from None
-    worker = WorkerProcess(process, log, inference_timeout_s)
-    await loop.create_connection(lambda: worker, sock=ours)
-    return worker
-
-
-async def _accept(listener: socket.socket, secret: bytes) -> socket.socket:
-    """The connection that shows the secret; any other local process that finds the port is turned away."""
-    loop = asyncio.get_running_loop()
-    while True:
-        connection, _ = await loop.sock_accept(listener)
-        connection.setblocking(False)
-        shown = b""
-        try:
-            async with asyncio.timeout(5):
-                while len(shown) < len(secret) and (
-                    data := await loop.sock_recv(connection, len(secret) - len(shown))
-                ):
-                    shown += data
-        except (TimeoutError, OSError):
-            pass
-        if hmac.compare_digest(shown, secret):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return connection
-        connection.close()
-
-
-def _popen(channel: str, log: IO[bytes], *, pass_fds: tuple[int, ...], stdin: int) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT), "OPENVINO_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "inference.worker", channel, str(os.getpid())],
-        stdin=stdin, stdout=log, stderr=log, pass_fds=pass_fds, env=environment, cwd=_ROOT,
-    )  # fmt: skip
-    if sys.platform == "win32":
-        job_object.adopt(int(process._handle))  # type: ignore[attr-defined]
-    return process
-
-
-def _open_log(log_dir: Path | None) -> IO[bytes]:
-    """A nameless file for what the child and the C++ runtime print; read once, when the child ends."""
-    return tempfile.TemporaryFile(dir=log_dir)

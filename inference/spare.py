@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from inference import process
+from inference import process, spawn
 from inference.config import EngineConfig
 from inference.errors import InferenceError, LoadFailed, WorkerDied
 from inference.process import WorkerProcess
@@ -88,7 +88,7 @@ class SpareWorker:
 
     async def _start_worker(self) -> WorkerProcess:
         config = self._config
-        worker = await process.spawn(
+        worker = await spawn.spawn(
             loopback=config.loopback_channel,
             log_dir=config.log_dir,
             inference_timeout_s=config.inference_timeout_s,

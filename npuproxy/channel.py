@@ -126,14 +126,15 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         self.head_complete = True
         length: int | None = self.length
         takes_file = self.factory.takes_file(self)
-        if length is not None and length > self.factory.limits.body_bytes and not takes_file:
-            self.refuse_body()
-        elif length is None or length > JUDGED_EARLY_BYTES or takes_file:
+        most_bytes = self.factory.limits.body_bytes
+        if length is None or length > min(JUDGED_EARLY_BYTES, most_bytes) or takes_file:
             verdict = self.factory.judge(self)
             if isinstance(verdict, Answer):
                 self.give(verdict)
             elif takes_file:
                 self._expect_file(length)
+            elif length is not None and length > most_bytes:
+                self.refuse_body()
         if not self.refused:
             super().allHeadersReceived()
 

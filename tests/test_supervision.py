@@ -241,3 +241,20 @@ def test_a_stream_gets_time_to_end_when_the_server_stops(event_loop: str, serve:
             server.request_stop()
     assert lines[-1]["done"] is True
     assert server.process.wait(15) == 0
+
+
+def test_a_server_that_was_stopped_for_a_while_blames_no_worker(serve: Serve) -> None:
+    """As by Ctrl-Z: both sleep for longer than the worker may be silent, and the stream goes on."""
+    server = serve(NPU_PROXY_INFERENCE_TIMEOUT="2")
+    answer(server)
+    asleep = [psutil.Process(server.process.pid), worker_of(server)]
+    lines = []
+    for line in stream(server):
+        lines.append(line)
+        if len(lines) == 3:
+            for process in asleep:
+                process.suspend()
+            time.sleep(8)
+            for process in reversed(asleep):
+                process.resume()
+    assert lines[-1]["done"] is True
