@@ -79,10 +79,12 @@ def test(arguments: list[str]) -> int:
     install(DEV)
     if check([]):
         return 1
-    subprocess.run([str(PYTHON), "tests/services.py"], check=True)  # Redis, PostgreSQL
+    subprocess.run([str(PYTHON), "tests/services.py"], check=True)  # Redis, PostgreSQL, Chromium
     for old in ROOT.glob(".coverage*"):
         old.unlink()
-    closing, code = tee([str(PYTHON), "-m", "coverage", "run", "-m", "pytest", *arguments])
+    workers = str(min(4, max(2, os.cpu_count() or 2)))
+    whole_run = [] if arguments else ["-n", workers, "--dist", "loadfile"]
+    closing, code = tee([str(PYTHON), "-m", "coverage", "run", "-m", "pytest", *whole_run, *arguments])
     subprocess.run([str(PYTHON), "-m", "coverage", "combine", "--quiet"], check=False)
     whole = [] if arguments else ["--fail-under=90"]  # a part of the tests covers a part
     covered = subprocess.run([str(PYTHON), "-m", "coverage", "report", *whole], check=False).returncode

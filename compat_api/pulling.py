@@ -7,6 +7,7 @@ a frame, as in every stream.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -30,6 +31,9 @@ T = TypeVar("T")
 
 LOOK_S: Final = 0.06
 """Between two looks at the row, which its worker writes eight times a second."""
+
+STILL_S: Final = 5.0
+"""Without news, as while a model is converted, the last word is said again: clients give up on silence."""
 
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pulls")
 _closing = False
@@ -91,8 +95,13 @@ async def follow(state: PullState) -> AsyncGenerator[list[dict[str, Any]], None]
     Raises PullFailed and ShuttingDown.
     """
     frames = ollama.Frames()
+    told = time.monotonic()
     while True:
         new = frames.of(state)
+        if not new and time.monotonic() - told > STILL_S:
+            new = [frames.still(state)]
+        if new:
+            told = time.monotonic()
         if not state.is_active:
             await store.refresh()  # who reads `success` finds the model in the next list
         if new:

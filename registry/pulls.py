@@ -26,7 +26,8 @@ from django.db.models.functions import Coalesce, Lower, Now
 from django.dispatch import Signal
 from django.utils import timezone
 
-from registry import install, names, sealing
+from inference.errors import BadRequest
+from registry import catalog, install, names, sealing
 from registry.models import Download, Model
 
 MOST_ATTEMPTS: Final = 5
@@ -65,9 +66,11 @@ def request(
     For a model that ships with the program it is a row that was never saved and has ended. Raises what `names.refer`
     raises.
     """
+    if (shipped := _shipped(text)) is not None:
+        return _of_builtin(shipped)
     reference = names.refer(f"{text}@{revision}" if revision else text, device)
     if not reference.repo:
-        return _of_builtin(reference)
+        return _of_builtin(reference.name)
     return _join_or_make(
         Download(
             name=reference.name.display,
@@ -131,16 +134,25 @@ def active_of_text(text: str) -> Download | None:
         return None
 
 
-def _of_builtin(reference: names.Reference) -> Download:
-    row = Model.by_name(reference.name).first()
+def _shipped(text: str) -> names.Name | None:
+    """The name of a model that ships with the program and has no other source, such as `demo`."""
+    try:
+        name = names.parse(text)
+    except BadRequest:
+        return None
+    is_known = catalog.find(name.key) is not None
+    return name if not is_known and Model.by_name(name).filter(builtin=True).exists() else None
+
+
+def _of_builtin(name: names.Name) -> Download:
+    row = Model.by_name(name).first()
     files = [
         {"name": name, "size": size, "sha256": sha256, "completed": size}
         for name, (size, sha256) in sorted((row.files if row else {}).items())
     ]
     size = sum(entry["size"] for entry in files)
-    name = reference.name.display
     return Download(
-        name=name,
+        name=name.display,
         state=_States.DONE,
         files=files,
         total_bytes=size,

@@ -1,4 +1,4 @@
-"""A real Redis and a real PostgreSQL for the tests: installed, found, started on free ports, ended by their pid.
+"""A real Redis, PostgreSQL and browser for the tests: installed, found, started on free ports, ended by their pid.
 
     python tests/services.py      installs what is missing: on Debian and its children, as root (`make test` calls it)
 
@@ -21,7 +21,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-PACKAGES = {"redis-server": "redis-server", "initdb": "postgresql"}
+import browser
+
+PACKAGES = {"redis-server": "redis-server", "initdb": "postgresql", "chromium": "chromium"}
 """Program -> Debian's package."""
 POSTGRES_FOLDERS = "/usr/lib/postgresql/*/bin"
 """Debian keeps PostgreSQL's programs off PATH, a folder a release."""
@@ -74,7 +76,7 @@ def _keep_from_starting(postgresql: bool) -> None:
 
 def _is_there(name: str) -> bool:
     try:
-        return bool(program(name))
+        return bool(browser.program() if name == "chromium" else program(name))
     except Unavailable:
         return False
 

@@ -120,8 +120,9 @@ def test_pulling_again_tells_the_same_and_fetches_nothing(hub_server: RunningSer
     assert not hub.requests("again/chat", on="cdn")
 
 
-def test_a_built_in_model_is_there_at_once(hub_server: RunningServer) -> None:
-    told = pull(hub_server, "all-minilm")
+@pytest.mark.parametrize("name", ["all-minilm", "Demo"])
+def test_a_built_in_model_is_there_at_once(hub_server: RunningServer, name: str) -> None:
+    told = pull(hub_server, name)
     assert told[0] == {"status": "pulling manifest"}
     assert told[-1] == {"status": "success"}
     assert all(frame["completed"] == frame["total"] for frame in layers(told))

@@ -80,6 +80,14 @@ class Frames:
         self._phase = phase
         return [*frames, SUCCESS] if done else frames
 
+    def still(self, state: PullState) -> dict[str, Any]:
+        """Where the pull is, for who has heard nothing new for a while."""
+        moving = next((file for file in state.files if 0 < file.completed_bytes < file.size_bytes), None)
+        if state.phase == "files" and moving is not None and moving.sha256:
+            return _layer(moving)
+        known = {"convert": _CONVERTING, "verify": _VERIFYING, "install": _WRITING}
+        return known.get(state.phase, MANIFEST)
+
     def _entered(self, phase: str, state: PullState) -> list[dict[str, Any]]:
         if phase == "convert":
             return [_CONVERTING] if state.phase == "convert" else []

@@ -13,10 +13,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inference.errors import InferenceError
-from npuproxy import data_folder, first_start, running_server
+from npuproxy import data_folder, running_server
 from npuproxy.data_folder import FolderError
 from npuproxy.status import size
-from registry import prune
+from registry import prune, tables
 from registry.progress import Spinner
 from registry.prune import Rules, Waste
 
@@ -42,7 +42,7 @@ class Command(BaseCommand):
             logging.getLogger(layer).setLevel(logging.ERROR)
         server = running_server.find(settings.DATA_DIR)
         try:
-            first_start.prepare_tables()
+            tables.prepare()
             with nullcontext() if server else data_folder.locked(settings.DATA_DIR):
                 with Spinner("looking at what is here"):
                     rules = Rules(

@@ -19,13 +19,13 @@ from compat_api.headers import device_name
 from inference.errors import InferenceError
 from inference.routing import resolve_device
 from inference.types import ModelSpec
-from npuproxy import data_folder, first_start, running_server
+from npuproxy import data_folder, running_server
 from npuproxy.data_folder import FolderError
 from npuproxy.lifecycle import EMBEDDING
 from npuproxy.running_server import RunningServer
 from npuproxy.status import duration, size
 from npuproxy.warmup import InProcess, InServer, Warmed, Warmer
-from registry import store
+from registry import store, tables
 from registry.progress import Spinner
 
 _GONE = "device unavailable"
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         for layer in ("inference", "registry", "npuproxy"):  # what the log says, the table says too
             logging.getLogger(layer).setLevel(logging.ERROR)
         try:
-            first_start.prepare_tables()
+            tables.prepare()
             specs = _specs(models)
             named = [device_name("--device", name) for name in device]
             wanted = [name for name in named if name] or list(settings.WARMUP_DEVICES)

@@ -18,8 +18,7 @@ from django.template.defaultfilters import filesizeformat
 from msgspec import structs
 
 from inference.errors import InferenceError
-from registry import store, use
-from registry.builtin import sync_builtin_models
+from registry import store, tables, use
 from registry.management import change_models, import_model, known_models
 from registry.progress import ByteBar
 from registry.store import ModelInfo
@@ -62,14 +61,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, work: Callable[..., None], **options: Any) -> None:
         try:
-            sync_builtin_models()
+            tables.prepare()
             work(**options)
         except InferenceError as error:
             raise CommandError(str(error)) from error
         except DatabaseError as error:
-            raise CommandError(
-                f'the database cannot be read ({error}); "manage.py migrate" sets it up'
-            ) from error
+            raise CommandError(f"the database cannot be read or written ({error})") from error
 
     def list_models(self, *, as_json: bool, **_: Any) -> None:
         models = store.all_models()

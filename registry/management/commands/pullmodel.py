@@ -17,14 +17,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from inference.errors import InferenceError
-from registry import pull_plan, pull_run, pull_state, pulls
-from registry.builtin import sync_builtin_models
+from registry import pull_plan, pull_run, pull_state, pulls, tables
 from registry.models import Download
 from registry.pull_bars import Bars
 from registry.pull_state import PullState
@@ -63,7 +60,7 @@ class Command(BaseCommand):
         logging.getLogger("registry").setLevel(
             logging.ERROR
         )  # what the log says, the bars and messages say too
-        _prepare_tables()
+        tables.prepare()
         if options["cancel"]:
             self._each(options, self._cancel)
         elif options["dry_run"]:
@@ -206,11 +203,3 @@ def _signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _prepare_tables() -> None:
-    """A first pull may come before the first start of the server."""
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        call_command("migrate", verbosity=0, interactive=False)
-    sync_builtin_models()
