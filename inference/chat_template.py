@@ -82,8 +82,6 @@ class ChatTemplate:
     ) -> Prompt:
         quoting = Quoting()
         template = self._templates.get("tool_use" if tools else "default", self._templates["default"])
-        set_budget(_chars(messages), brief)
-        chunks: list[str] = []
         try:
             values = {
                 **self._tokens,
@@ -94,13 +92,16 @@ class ChatTemplate:
                 "enable_thinking": think,
                 "thinking": think,
             }
+        except RecursionError:
+            raise BadRequest("messages or tools are nested too deeply", "messages") from None
+        set_budget(_chars(messages), brief)
+        chunks: list[str] = []
+        try:
             for chunk in template.root_render_func(template.new_context(values)):
                 charge(len(chunk))
                 chunks.append(chunk)
         except TakesLong:
             raise
-        except RecursionError:
-            raise BadRequest("messages or tools are nested too deeply", "messages") from None
         except Exception as error:  # a template can raise anything; what it raises is about this request
             raise self._fault(error) from error
         return quoting.prompt("".join(chunks))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,11 @@ def test_a_cancellation_ends_the_conversion_and_leaves_nothing(
 
     def cancel() -> None:
         pids_in(pids)
-        row = Download.objects.get(pk=download.pk)
+        deadline = time.monotonic() + 30  # the row is written a few times a second
+        while (
+            row := Download.objects.get(pk=download.pk)
+        ).phase != "convert" and time.monotonic() < deadline:
+            time.sleep(0.05)
         phases.append(row.phase)
         pulls.cancel(row)
 

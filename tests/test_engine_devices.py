@@ -108,10 +108,14 @@ def test_an_answer_on_the_npu_can_be_left_within_a_token() -> None:
             await engine.load(DEMO, LoadRequest(model="demo", placement=Placement(device="NPU")))
             request = babble(400, placement=Placement(device="NPU"))
             task = asyncio.create_task(events_of(engine, DEMO, request))
-            await until(lambda: engine.snapshot().devices[0].running == 1)
-            await asyncio.sleep(0.2)
+            worker = engine._pool.held()[0].worker
+            assert worker is not None
+            await until(lambda: bool(worker._runs), 30)
+            (answer,) = worker._runs.values()
+            await until(lambda: answer.first_token_at is not None, 30)
             task.cancel()
-            await until(lambda: engine.snapshot().devices[0].running == 0, 2)
+            await until(lambda: engine.snapshot().devices[0].running == 0, 30)
+            assert answer.finish == "cancelled"
 
     run(scenario, 120)
 

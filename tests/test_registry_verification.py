@@ -102,6 +102,8 @@ def test_list_and_show_print_tables_and_json() -> None:
         "CONTEXT",
         "SIZE",
         "CAPABILITIES",
+        "LAST",
+        "USED",
     ]
     assert {line.split()[0] for line in table[1:]} == {"demo:latest", "all-minilm:latest"}
     assert {entry["name"] for entry in json.loads(run("list", "--json"))} == {
