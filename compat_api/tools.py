@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from inference.errors import BadRequest
-from inference.types import Message, Tool
+from inference.types import Message, Tool, ToolChoice
 
 
 class WireFunction(Struct):
@@ -38,6 +38,47 @@ def _tool(index: int, wire: WireTool) -> Tool:
         description=wire.function.description or "",
         parameters=wire.function.parameters or {},
     )
+
+
+def chosen(given: object, parallel: object) -> ToolChoice:
+    """OpenAI's `tool_choice` and `parallel_tool_calls`, of both of its APIs; "none" leaves no tool to choose from.
+
+    Raises BadRequest for what is none of its forms.
+    """
+    one = parallel is not False
+    if given is None or given in ("auto", "none"):
+        return ToolChoice(parallel=one)
+    if given == "required":
+        return ToolChoice(required=True, parallel=one)
+    kind = given.get("type") if isinstance(given, dict) else None
+    if isinstance(given, dict) and kind == "function":
+        return ToolChoice(required=True, names=(_named(given),), parallel=one)
+    if isinstance(given, dict) and kind == "allowed_tools":
+        allowed = given.get("allowed_tools", given)
+        tools = allowed.get("tools") if isinstance(allowed, dict) else None
+        if isinstance(tools, list) and tools and allowed.get("mode") in ("auto", "required"):
+            names = tuple(_named(tool) for tool in tools)
+            return ToolChoice(required=allowed["mode"] == "required", names=names, parallel=one)
+    raise BadRequest(
+        'tool_choice: give "none", "auto", "required", a function by name, or allowed_tools', "tool_choice"
+    )
+
+
+def _named(tool: object) -> str:
+    """{"type": "function", "name"} or the same with the name inside of "function"."""
+    if isinstance(tool, dict):
+        inner = tool.get("function", tool)
+        name = inner.get("name") if isinstance(inner, dict) else None
+        if isinstance(name, str) and name:
+            return name
+    raise BadRequest("tool_choice: the function has no name", "tool_choice")
+
+
+def offered(tools: tuple[Tool, ...], choice: ToolChoice) -> tuple[Tool, ...]:
+    """What the model is shown: all tools, or those alone that it may choose from if it wishes."""
+    if choice.required or not choice.names:
+        return tools
+    return tuple(tool for tool in tools if tool.name in choice.names)
 
 
 def role_name(role: str | None) -> str:

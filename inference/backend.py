@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from inference.routing import Candidate
 from inference.states import DeviceState
+from inference.thinking import ThinkTags
+from inference.tools.family import Family
 from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, ModelSpec, Route, Sampling
 
 
@@ -23,6 +25,9 @@ class ChatJob(Struct, frozen=True, kw_only=True):
     think: bool
     starts_in_thinking: bool
     """The rendered prompt ends inside the thinking part."""
+    think_tags: ThinkTags
+    family: Family
+    """How the model writes calls."""
     grammar: dict[str, Any] | None
     began: float
     """time.perf_counter() at the call of generate()."""

@@ -9,9 +9,10 @@ from typing import Any
 from jinja2 import Template, TemplateError
 
 from inference.errors import BadRequest, ModelDamaged
-from inference.prompt import THINK_OPEN, ControlStrings, Prompt, Quoting
+from inference.prompt import ControlStrings, Prompt, Quoting
 from inference.template_sandbox import TakesLong, TemplateSandbox, charge, set_budget
 from inference.template_threads import RenderTimeout, TemplateThreads
+from inference.thinking import THINK, think_tags
 from inference.tokenizer import AddedToken, added_tokens, read_json
 from inference.types import ChatRequest, Message, ModelSpec, Tool, ToolCall
 
@@ -33,6 +34,9 @@ class ChatTemplate:
         self._model = spec.name
         self._tokens = _special_tokens(spec)
         self.source = sources["default"]
+        found = think_tags(self.source)
+        self.think_tags = found or THINK
+        self._thinks = found is not None
         special = [token.content for token in added if token.special]
         structure = [
             token.content for token in added if any(token.content in text for text in sources.values())
@@ -41,7 +45,7 @@ class ChatTemplate:
         self._control = ControlStrings([*special, *structure])
         environment = TemplateSandbox()
         self._templates = {name: self._compiled(environment, text) for name, text in sources.items()}
-        self.capabilities = self._found(self.source)
+        self.capabilities = self._found()
 
     @classmethod
     def open(cls, spec: ModelSpec) -> ChatTemplate:
@@ -121,7 +125,7 @@ class ChatTemplate:
             value["tool_call_id"] = quoting.quote(message.tool_call_id, self._control)
         return value
 
-    def _found(self, source: str) -> frozenset[str]:
+    def _found(self) -> frozenset[str]:
         """Tried, not guessed from names: does a tool show in the prompt, and does thinking change it?"""
         question = (Message(role="user", content="?"),)
         probe = Tool(name="probe_of_tools", description="?", parameters={"type": "object", "properties": {}})
@@ -131,7 +135,7 @@ class ChatTemplate:
         except RenderTimeout:
             return frozenset()  # each request will be told
         found = {"tools"} if tools is not None and probe.name in tools.text else set()
-        if on is not None and THINK_OPEN in source and (on.opens_thinking or off != on):
+        if on is not None and self._thinks and (on.opens(self.think_tags.open) or off != on):
             found.add("thinking")
         return frozenset(found)
 

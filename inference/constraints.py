@@ -13,11 +13,13 @@ import logging
 from collections import OrderedDict
 from typing import Any
 
+from inference.call_grammar import calls_config
 from inference.errors import BadRequest, InferenceError, InvalidGrammar, Unavailable, WorkerDied
 from inference.grammar import check_bounds, structured_config
 from inference.process import WorkerProcess
 from inference.spare import SpareWorker
-from inference.types import Constraint, ModelSpec
+from inference.tools.family import CallForm
+from inference.types import Constraint, ModelSpec, Tool, ToolChoice
 from inference.worker import messages as wire
 
 logger = logging.getLogger(__name__)
@@ -65,6 +67,30 @@ class ConstraintChecks:
 
         brief = len(constraint.schema) <= BRIEF_CHARS
         config = config_of() if brief else await asyncio.to_thread(config_of)
+        return await self.checked(config, spec, vocab_size, "format")
+
+    async def compiled_calls(
+        self,
+        tools: tuple[Tool, ...],
+        choice: ToolChoice,
+        form: CallForm,
+        spec: ModelSpec,
+        vocab_size: int,
+        *,
+        after_thinking: bool,
+        thinking_open: bool,
+    ) -> dict[str, Any]:
+        """The same for an answer that must call. Raises InvalidGrammar."""
+        config = await asyncio.to_thread(
+            calls_config, tools, choice, form,
+            after_thinking=after_thinking, thinking_open=thinking_open, vocab_size=vocab_size,
+        )  # fmt: skip
+        return await self.checked(config, spec, vocab_size, "tools")
+
+    async def checked(
+        self, config: dict[str, Any], spec: ModelSpec, vocab_size: int, field: str
+    ) -> dict[str, Any]:
+        """The config itself, once the checker has compiled it. Raises InvalidGrammar that names the field."""
         if config.get("relaxed"):
             logger.info(
                 "a schema is enforced but for %s, which this vocabulary makes too slow", config["relaxed"]
@@ -76,7 +102,7 @@ class ConstraintChecks:
             while len(self._verdicts) > VERDICTS:
                 self._verdicts.popitem(last=False)
         if verdict:
-            raise InvalidGrammar(f"invalid format: {verdict}", "format")
+            raise InvalidGrammar(f"invalid {field}: {verdict}", field)
         return config
 
     async def _in_line(

@@ -218,12 +218,17 @@ class Engine:
         limit = max(backend.candidate(spec, request.num_ctx).limit_tokens for backend in backends.values())
         truncate = request.truncate or (request.truncate is None and self.config.overflow == "truncate")
         job = await preparation.chat_job(spec, request, text, began, limit=limit, truncate=truncate)
-        if request.constraint is None:
+        vocab_size = text.codec.vocab_size
+        thinking = {"after_thinking": job.think, "thinking_open": job.starts_in_thinking}
+        if request.tool_choice.required:
+            form = job.family.form(text.template.source)
+            grammar = await self._constraints.compiled_calls(
+                request.tools, request.tool_choice, form, spec, vocab_size, **thinking
+            )
+        elif request.constraint is not None:
+            grammar = await self._constraints.compiled(request.constraint, spec, vocab_size, **thinking)
+        else:
             return job
-        grammar = await self._constraints.compiled(
-            request.constraint, spec, text.codec.vocab_size,
-            after_thinking=job.think, thinking_open=job.starts_in_thinking,
-        )  # fmt: skip
         return preparation.with_grammar(job, grammar)
 
     def _plan(

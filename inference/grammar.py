@@ -54,6 +54,10 @@ def check_bounds(constraint: Constraint) -> None:
     _Bounds(schema).check()
 
 
+def thinking_of(after_thinking: bool, thinking_open: bool) -> Thinking:
+    return "open" if thinking_open else "optional" if after_thinking else ""
+
+
 def structured_config(
     constraint: Constraint,
     *,
@@ -67,7 +71,7 @@ def structured_config(
     grammar leaves open, because to enforce it would take seconds with so large a vocabulary; '' mostly. Call it after
     `check_bounds`. Raises InvalidGrammar.
     """
-    thinking: Thinking = "open" if thinking_open else "optional" if after_thinking else ""
+    thinking = thinking_of(after_thinking, thinking_open)
     if not constraint.schema:
         return {"grammar": JSON_OBJECT, "thinking": thinking, "relaxed": ""}
     try:

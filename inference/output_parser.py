@@ -1,8 +1,8 @@
-"""Text of an answer -> events: thoughts, tool calls (Hermes tags), and content up to the first stop string.
+"""Text of an answer -> events: thoughts, tool calls, and content up to the first stop string.
 
     <think>…</think>            ReasoningDelta, without the tags. Only at the very start of the answer, as Ollama does,
                                 so that content may speak of the tags. White space after either tag is dropped.
-    <tool_call>{…}</tool_call>  ToolCall, when tools were given and the JSON is a call; else content, unchanged
+    a call in the family's tags ToolCall, when tools were given and the reader of the family says so; else content
     anything else               TextDelta, searched for stop strings
 
 What could still become a tag or a stop string is held back, and nothing else: mostly one TextDelta for each piece.
@@ -12,69 +12,84 @@ how the text was cut into pieces.
 
 from __future__ import annotations
 
-import secrets
-import string
 from collections.abc import Iterable
-from typing import Any
+from functools import lru_cache
 
-import msgspec
-from msgspec import Struct
-
-from inference.prompt import CALL_CLOSE, CALL_OPEN, THINK_CLOSE, THINK_OPEN
-from inference.types import Event, ReasoningDelta, TextDelta, Tool, ToolCall
-
-_ID_LETTERS = string.ascii_lowercase + string.digits
-
-
-class _Call(Struct, frozen=True):
-    name: str
-    arguments: dict[str, Any] | str | None = None
+from inference.thinking import THINK, ThinkTags
+from inference.tools.family import Family, Reader, Step
+from inference.tools.hermes import HERMES
+from inference.types import Event, ReasoningDelta, TextDelta, Tool
 
 
 class OutputParser:
     """One answer. `thinking`: the model can think, asked or not; its thoughts never end up in the content.
 
-    `starts_in_thinking`: the prompt already holds the opening tag. Tool calls are recognised only with `tools`; a
-    well-formed call of a function that was not offered is a call too: the client can tell the model so.
+    `starts_in_thinking`: the prompt already holds the opening tag. `show_thoughts`: False drops them. Tool calls are
+    recognised only with `tools`; a well-formed call of a function that was not offered is a call too: the client can
+    tell the model so. `one_call`: the answer is `done` with the first.
     """
 
     def __init__(
-        self, *, thinking: bool, starts_in_thinking: bool, tools: tuple[Tool, ...], stop: tuple[str, ...]
+        self,
+        *,
+        thinking: bool,
+        starts_in_thinking: bool,
+        tools: tuple[Tool, ...],
+        stop: tuple[str, ...],
+        family: Family = HERMES,
+        tags: ThinkTags = THINK,
+        show_thoughts: bool = True,
+        one_call: bool = False,
     ) -> None:
         self.stop_sequence: str | None = None
+        self.done = False
+        """Nothing that may follow counts: a stop string was hit, or the one call was made."""
         self._stops = tuple(dict.fromkeys(s for s in stop if s))
-        self._calls = bool(tools)
-        self._marks = _Marks((*self._stops, CALL_OPEN) if tools else self._stops)
+        self._offered = bool(tools)
+        self._reads = self._offered or family.always
+        self._silent = tags.answer if thinking or starts_in_thinking else ()
+        self._opens = (*family.opens, *self._silent) if self._reads else self._silent
+        self._marks = _marks((*self._stops, *self._opens))
+        self._family, self._tags = family, tags
+        self._closes = (*family.ends_thoughts, tags.close) if family.always else (tags.close,)
+        self._show_thoughts, self._one_call = show_thoughts, one_call
         self._events: list[Event] = []
         self._held = ""
-        self._searched = 0
-        self._step = self._content
         self._eat_space = False
+        self._reader: Reader | None = None
+        self._answer = self._opening if self._reads and family.at_start else self._content
+        self._step = self._answer
         if starts_in_thinking:
             self._step, self._eat_space = self._thoughts, True
-        elif thinking:
+        elif thinking and not family.ends_thoughts:
             self._step = self._beginning
 
     def push(self, pieces: Iterable[str]) -> list[Event]:
-        """Events that these pieces completed; [] once a stop string was hit."""
+        """Events that these pieces completed; [] once it is done."""
         for piece in pieces:
-            if self.stop_sequence is not None:
+            if self.done:
                 break
             self._held += piece
             self._run()
         return self._take()
 
     def finish(self) -> list[Event]:
-        """What was held back, at the end of the answer. A call that lacks only its closing tag counts."""
-        if self.stop_sequence is None and self._held:
+        """What was held back, at the end of the answer; the reader says whether it is a call all the same."""
+        if not self.done and self._held:
             if self._step == self._thoughts:
                 self._reason(self._held)
-            elif self._step == self._call and (call := _parsed(self._held[len(CALL_OPEN) :])) is not None:
-                self._events.append(call)
-            elif not self._stopped(self._held):
-                self._show(self._held)
+            elif self._step == self._call and self._reader is not None:
+                step = self._reader.end(self._held)
+                self._events += step.calls[:1] if self._one_call else step.calls
+                self._end(step.text)
+            else:
+                self._end(self._held)
             self._held = ""
         return self._take()
+
+    def _end(self, text: str) -> None:
+        if not self._stopped(text):
+            self._show(text)
 
     def _take(self) -> list[Event]:
         events, self._events = self._events, []
@@ -82,7 +97,7 @@ class OutputParser:
 
     def _run(self) -> None:
         """A step returns True when it changed to another one that may have work left."""
-        while self._held and self.stop_sequence is None:
+        while self._held and not self.done:
             if self._eat_space:
                 self._held = self._held.lstrip()
                 if not self._held:
@@ -92,61 +107,81 @@ class OutputParser:
                 return
 
     def _beginning(self) -> bool:
-        text = self._held.lstrip()
-        if text.startswith(THINK_OPEN):
-            self._held = text[len(THINK_OPEN) :]
+        text, opens = self._held.lstrip(), self._tags.open
+        if text.startswith(opens):
+            self._held = text[len(opens) :]
             self._step, self._eat_space = self._thoughts, True
-        elif THINK_OPEN.startswith(text):
+        elif opens.startswith(text):
             return False
         else:
-            self._step = self._content
+            self._step = self._answer
         return True
 
     def _thoughts(self) -> bool:
-        at = self._held.find(THINK_CLOSE)
-        if at >= 0:
+        found = _first(self._held, self._closes)
+        if found is not None:
+            at, close = found
             self._reason(self._held[:at])
-            self._held = self._held[at + len(THINK_CLOSE) :]
-            self._step, self._eat_space = self._content, True
+            if close == self._tags.close:
+                self._held = self._held[at + len(close) :]
+                self._step, self._eat_space = self._answer, True
+            else:  # a tag of the family, which its reader takes
+                self._held = self._held[at:]
+                self._step = self._content
             return True
-        keep = _THOUGHT_MARKS.overlap(self._held)
+        keep = _marks(self._closes).overlap(self._held)
         self._reason(self._held[: len(self._held) - keep])
         self._held = self._held[len(self._held) - keep :]
         return False
+
+    def _opening(self) -> bool:
+        self._reader, self._step = self._family.reader(self._offered), self._call
+        return True
 
     def _content(self) -> bool:
         if not self._marks.strings:
             self._show(self._held)
             self._held = ""
             return False
-        at = self._held.find(CALL_OPEN) if self._calls else -1
-        if at < 0:
+        found = _first(self._held, self._opens) if self._opens else None
+        if found is None:
             self._release(self._held, "")
             return False
+        at, tag = found
         # A stop string that is complete before the tag is, or with it, wins over the tag.
-        if not self._stopped(self._held[: at + len(CALL_OPEN)]):
+        if not self._stopped(self._held[: at + len(tag)]):
             self._show(self._held[:at])
             self._held = self._held[at:]
-            self._step, self._searched = self._call, len(CALL_OPEN)
+            if tag in self._silent:
+                self._held, self._eat_space = self._held[len(tag) :], True
+            else:
+                self._opening()
         return True
 
     def _call(self) -> bool:
-        at = self._held.find(CALL_CLOSE, self._searched)
-        if at < 0:
-            self._searched = max(len(CALL_OPEN), len(self._held) - len(CALL_CLOSE) + 1)
+        assert self._reader is not None
+        step = self._reader.read(self._held)
+        if step is None:
             return False
-        end = at + len(CALL_CLOSE)
-        call = _parsed(self._held[len(CALL_OPEN) : at])
-        self._step = self._content
-        if call is not None:
-            self._events.append(call)
-            self._held = self._held[end:]
-            self._eat_space = True
-            return True
-        again = self._held.find(CALL_OPEN, 1, end)  # the model began a second time inside of the first
-        end = again if again >= 0 else end
-        self._release(self._held[:end], self._held[end:])
+        self._apply(step)
         return True
+
+    def _apply(self, step: Step) -> None:
+        rest = self._held[step.size :]
+        self._events += step.calls
+        self._eat_space = step.eat_space
+        if self._one_call and step.calls:
+            del self._events[len(self._events) - len(step.calls) + 1 :]
+            self._held, self.done = "", True
+            return
+        if step.then == "content":
+            self._step = self._content
+        elif step.then == "thoughts":
+            self._step = self._thoughts
+        if step.text:
+            self._release(step.text, rest)
+        else:
+            self._held = rest
 
     def _release(self, text: str, rest: str) -> None:
         """Shows content but for the end that could begin a stop string or a tag."""
@@ -157,12 +192,12 @@ class OutputParser:
 
     def _stopped(self, text: str) -> bool:
         """Shows the text before the stop string that is complete first, if there is one."""
-        found = [(at + len(stop), at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
-        if not found:
+        found = _first(text, self._stops)
+        if found is None:
             return False
-        _, at, self.stop_sequence = min(found)
+        at, self.stop_sequence = found
         self._show(text[:at])
-        self._held = ""
+        self._held, self.done = "", True
         return True
 
     def _show(self, text: str) -> None:
@@ -170,8 +205,14 @@ class OutputParser:
             self._events.append(TextDelta(text))
 
     def _reason(self, text: str) -> None:
-        if text:
+        if text and self._show_thoughts:
             self._events.append(ReasoningDelta(text))
+
+
+def _first(text: str, strings: tuple[str, ...]) -> tuple[int, str] | None:
+    """Place and string of the one that is complete first in `text`; of two complete at once the longer."""
+    found = [(at + len(string), at, string) for string in strings if (at := text.find(string)) >= 0]
+    return min(found)[1:] if found else None
 
 
 class _Marks:
@@ -192,20 +233,4 @@ class _Marks:
         return 0
 
 
-_THOUGHT_MARKS = _Marks((THINK_CLOSE,))
-
-
-def _parsed(text: str) -> ToolCall | None:
-    """A call {"name", "arguments"}; arguments may be absent, or an object spelled in a string, as some models do."""
-    try:
-        call = msgspec.json.decode(text.strip(), type=_Call)
-        arguments = call.arguments or {}
-        if isinstance(arguments, str):
-            arguments = msgspec.json.decode(arguments, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return None
-    return ToolCall(_call_id(), call.name, arguments) if call.name else None
-
-
-def _call_id() -> str:
-    return "call_" + "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
+_marks = lru_cache(256)(_Marks)

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from inference.backend import ChatJob, EmbedJob
+from inference.call_grammar import check_choice
 from inference.errors import BadRequest, CapabilityMissing, ContextLengthExceeded
 from inference.prompt import Prompt
 from inference.sampling import bounded
@@ -36,6 +37,7 @@ def check_capabilities(spec: ModelSpec, request: ChatRequest) -> None:
         raise CapabilityMissing(f'"{request.model}" does not support chat')
     if request.tools and "tools" not in spec.capabilities:
         raise CapabilityMissing(f"{spec.name} does not support tools", "tools")
+    check_choice(request.tools, request.tool_choice)
     if request.think and "thinking" not in spec.capabilities:
         raise CapabilityMissing(f'"{request.model}" does not support thinking', "think")
 
@@ -110,7 +112,8 @@ async def chat_job(
     return ChatJob(
         spec=spec, request=request, prompt_ids=ids,
         sampling=bounded(request.sampling.over(spec.parameters)).over(DEFAULT_SAMPLING), think=think,
-        starts_in_thinking=prompt.opens_thinking, grammar=None, began=began,
+        starts_in_thinking=prompt.opens(text.template.think_tags.open), think_tags=text.template.think_tags,
+        family=text.family(spec), grammar=None, began=began,
         truncated_messages=len(messages) - len(request.messages),
     )  # fmt: skip
 

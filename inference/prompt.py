@@ -14,11 +14,6 @@ from typing import Any
 
 from msgspec import Struct
 
-THINK_OPEN = "<think>"
-THINK_CLOSE = "</think>"
-CALL_OPEN = "<tool_call>"
-CALL_CLOSE = "</tool_call>"
-
 
 class Prompt(Struct, frozen=True):
     """`text` is the whole prompt; `quoted` are (start, end) spans in it, in order, that are text and never control."""
@@ -26,11 +21,10 @@ class Prompt(Struct, frozen=True):
     text: str
     quoted: tuple[tuple[int, int], ...] = ()
 
-    @property
-    def opens_thinking(self) -> bool:
-        """The template has begun the model's thoughts, so the answer starts inside of them."""
+    def opens(self, tag: str) -> bool:
+        """The template ends with this tag, as where it has begun the model's thoughts; white space aside."""
         text = self.text.rstrip()
-        return text.endswith(THINK_OPEN) and not (self.quoted and self.quoted[-1][1] == len(text))
+        return text.endswith(tag) and not (self.quoted and self.quoted[-1][1] == len(text))
 
 
 class ControlStrings:

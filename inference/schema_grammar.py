@@ -84,6 +84,14 @@ def grammar_of(schema: Schema, vocab_size: int) -> tuple[str, list[str]]:
     return translation.text(), translation.relaxed
 
 
+def rules_of(schema: Schema, places: list[str], vocab_size: int) -> tuple[list[str], str, list[str]]:
+    """For places in a schema, such as '#/$defs/a': the names of their rules, the EBNF of all rules without a root, and
+    what is left open. Raises Unsupported or TooLarge."""
+    translation = _Translation(schema, STATES_TOKENS / vocab_size)
+    names = [translation.reference(place) for place in places]
+    return names, translation.rules(), translation.relaxed
+
+
 class _Translation:
     def __init__(self, schema: Schema, states: float) -> None:
         self.relaxed: list[str] = []
@@ -94,15 +102,18 @@ class _Translation:
         self._named: dict[str, str] = {}
 
     def text(self) -> str:
-        root = self._term(self._whole)
-        return "\n".join([f"root ::= {root}", *self._rules]) + VALUE_RULES
+        root = f"root ::= {self._term(self._whole)}"
+        return "\n".join([root, *self._rules]) + VALUE_RULES
+
+    def rules(self) -> str:
+        return "\n".join(self._rules) + VALUE_RULES
 
     def _rule(self, body: str) -> str:
         name = f"r{len(self._rules)}"
         self._rules.append(f"{name} ::= {body}")
         return name
 
-    def _reference(self, pointer: str) -> str:
+    def reference(self, pointer: str) -> str:
         """A rule for each target, made once: so a schema may hold itself."""
         if pointer not in self._named:
             index = len(self._rules)
@@ -121,7 +132,7 @@ class _Translation:
         if not isinstance(schema, dict):
             raise Unsupported("false allows nothing")
         if "$ref" in schema:
-            return self._reference(schema["$ref"])
+            return self.reference(schema["$ref"])
         if "const" in schema:
             return _literal(schema["const"])
         if "enum" in schema:

@@ -7,6 +7,8 @@ from collections import OrderedDict
 
 from inference.chat_template import ChatTemplate
 from inference.tokenizer import TextCodec
+from inference.tools.families import FAMILIES, family_of
+from inference.tools.family import Family
 from inference.types import ModelSpec
 
 KEPT = 8
@@ -19,11 +21,18 @@ class Text:
     def __init__(self, codec: TextCodec, template: ChatTemplate | None) -> None:
         self.codec = codec
         self._template = template
+        self._family = family_of(template.source if template else "")
 
     @property
     def template(self) -> ChatTemplate:
         assert self._template is not None, "an embedding model has no chat template"
         return self._template
+
+    def family(self, spec: ModelSpec) -> Family:
+        """How this model writes calls of tools."""
+        if spec.tool_parser:
+            return FAMILIES[spec.tool_parser]
+        return self._family
 
 
 def _open(spec: ModelSpec) -> Text:

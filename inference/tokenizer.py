@@ -18,7 +18,9 @@ from msgspec import Struct
 from tokenizers import PreTokenizedString, Tokenizer
 
 from inference.errors import ModelDamaged
-from inference.prompt import CALL_CLOSE, CALL_OPEN, THINK_CLOSE, THINK_OPEN, ControlStrings, Prompt
+from inference.prompt import ControlStrings, Prompt
+from inference.thinking import THINK
+from inference.tools import hermes
 from inference.types import ModelSpec
 
 INLINE_CHARS = 16_000
@@ -45,7 +47,7 @@ HELD_TOKENS = 16
 LONGEST = 4
 """Tokens of one character: its bytes in UTF-8."""
 
-TAGS = frozenset({THINK_OPEN, THINK_CLOSE, CALL_OPEN, CALL_CLOSE})
+TAGS = frozenset({THINK.open, THINK.close, hermes.OPEN, hermes.CLOSE})
 """Shown to the output parser even where a tokenizer calls them special."""
 
 
@@ -107,6 +109,7 @@ class TextCodec:
         self._added = {token.content: token for token in added}
         self._control = ControlStrings(self._added)
         self._silent = frozenset(token.id for token in added if token.special and token.content not in TAGS)
+        self._silent_but: dict[tuple[str, ...], frozenset[int]] = {}
         self.eos_ids = eos_ids
         self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=True)
         self._longest_token_chars = max(map(len, tokenizer.get_vocab(with_added_tokens=True)), default=1)
@@ -175,8 +178,13 @@ class TextCodec:
         room = limit - sum(entry.special_tokens_mask)
         return text[: own[room - 1][1]] if room > 0 else ""
 
-    def decoder(self) -> Decoder:
-        return Decoder(self._tokenizer, self._silent)
+    def decoder(self, shown: tuple[str, ...] = ()) -> Decoder:
+        """`shown`: tags that the answer's parser reads, even where they are tokens of control."""
+        silent = self._silent_but.get(shown)
+        if silent is None:
+            ids = {self._added[tag].id for tag in shown if tag in self._added}
+            silent = self._silent_but[shown] = self._silent - ids
+        return Decoder(self._tokenizer, silent)
 
     def _ids(self, text: str) -> list[int]:
         # encode() holds the GIL for its whole run, the batch call does not.

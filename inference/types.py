@@ -108,6 +108,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     """The model's own turns, before those of every request."""
     parameters: Sampling = Sampling()
     adapters: tuple[Adapter, ...] = ()
+    tool_parser: str = ""
+    """A family of `inference.tools`; '' to go by the template."""
     pinned: bool = False
     """Never unloaded to make room, nor by the clock."""
 
@@ -154,6 +156,15 @@ class Tool(Struct, frozen=True, kw_only=True):
     parameters: dict[str, Any] = {}
 
 
+class ToolChoice(Struct, frozen=True, kw_only=True):
+    """What the caller decides about calls. `names`: these tools only; () for all that were given."""
+
+    required: bool = False
+    names: tuple[str, ...] = ()
+    parallel: bool = True
+    """False: the answer ends with its first call."""
+
+
 class Constraint(Struct, frozen=True):
     """The answer must be JSON; `schema` is a JSON schema as text, or '' for any JSON object."""
 
@@ -179,6 +190,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     model: str
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
     think: bool | None = None
     """None: on if the model can."""
     sampling: Sampling = Sampling()

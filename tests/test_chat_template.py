@@ -148,12 +148,12 @@ def test_capabilities_are_what_the_template_does_when_it_is_tried(
 
 @pytest.mark.parametrize(("end", "expected"), [("<think>\n", True), ("<think></think>", False), ("", False)])
 def test_it_is_known_whether_the_prompt_opens_the_thoughts(tmp_path: Path, end: str, expected: bool) -> None:
-    assert rendered(tmp_path, "{{ messages[0].content }}" + end).opens_thinking is expected
+    assert rendered(tmp_path, "{{ messages[0].content }}" + end).opens("<think>") is expected
 
 
 def test_a_user_cannot_open_the_thoughts(tmp_path: Path) -> None:
     template = "{% if false %}<think>{% endif %}{{ messages[0].content }}"
-    assert not rendered(tmp_path, template, (Message(role="user", content="<think>"),)).opens_thinking
+    assert not rendered(tmp_path, template, (Message(role="user", content="<think>"),)).opens("<think>")
 
 
 def test_a_template_that_is_not_text_is_named(tmp_path: Path) -> None:

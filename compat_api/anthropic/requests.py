@@ -11,7 +11,7 @@ from compat_api.refusals import require_model
 from compat_api.tools import with_tool_names
 from inference.errors import BadRequest
 from inference.sampling import bounded
-from inference.types import ChatRequest, Message, Sampling, Tool, ToolCall
+from inference.types import ChatRequest, Message, Sampling, Tool, ToolCall, ToolChoice
 
 _SKIPPED = frozenset({"redacted_thinking", "server_tool_use", "web_search_tool_result"})
 """Blocks of the original service's own tools: what they say is in the text that follows."""
@@ -24,8 +24,10 @@ class WireTool(Struct):
     type: str | None = None
 
 
-class ToolChoice(Struct):
+class WireChoice(Struct):
     type: str | None = None
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
 
 
 class Thinking(Struct):
@@ -43,7 +45,7 @@ class CountBody(Struct):
     messages: list[WireMessage] | None = None
     system: Any = None
     tools: list[WireTool] | None = None
-    tool_choice: ToolChoice | None = None
+    tool_choice: WireChoice | None = None
     thinking: Thinking | None = None
 
 
@@ -71,7 +73,6 @@ def parse_messages(body: bytes) -> ChatRequest:
         top_k=wire.top_k,
         max_tokens=wire.max_tokens,
         stop=None if wire.stop_sequences is None else tuple(text for text in wire.stop_sequences if text),
-        ignored=("tool_choice",) if wire.tool_choice and wire.tool_choice.type in ("any", "tool") else (),
     )
     return _request(wire, bounded(sampling), stream=bool(wire.stream))
 
@@ -95,10 +96,25 @@ def _request(wire: CountBody, sampling: Sampling, stream: bool) -> ChatRequest:
         model=wire.model or "",
         messages=with_tool_names(messages),
         tools=() if forbidden else _tools(wire.tools),
+        tool_choice=_choice(wire.tool_choice),
         think=_think(wire.thinking),
         sampling=sampling,
         stream=stream,
     )
+
+
+def _choice(wire: WireChoice | None) -> ToolChoice:
+    if wire is None:
+        return ToolChoice()
+    if wire.type not in ("auto", "any", "tool", "none"):
+        raise BadRequest(
+            f"tool_choice.type: {wire.type!r} is none of auto, any, tool, none", "tool_choice.type"
+        )
+    if wire.type == "tool" and not wire.name:
+        raise BadRequest("tool_choice.name: field required", "tool_choice.name")
+    names = (wire.name,) if wire.type == "tool" and wire.name else ()
+    required = wire.type in ("any", "tool")
+    return ToolChoice(required=required, names=names, parallel=not wire.disable_parallel_tool_use)
 
 
 def _think(wire: Thinking | None) -> bool | None:

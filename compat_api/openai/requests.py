@@ -9,14 +9,14 @@ from msgspec import Raw, Struct
 
 from compat_api.decoding import BodyDecoder
 from compat_api.refusals import refuse, refuse_logprobs, require_model
-from compat_api.tools import WireTool, read_tools, role_name, with_tool_names
+from compat_api.tools import WireTool, chosen, offered, read_tools, role_name, with_tool_names
 from inference.errors import BadRequest, ModelNotFound
 from inference.sampling import bounded
 from inference.types import ChatRequest, Constraint, EmbedRequest, Message, Sampling, ToolCall
 
 EMPTY_BODY = "EOF"
 _EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "max", "xhigh", "ultra"})
-_IGNORED = ("logit_bias", "parallel_tool_calls")
+_IGNORED = ("logit_bias",)
 
 
 class CalledFunction(Struct):
@@ -97,10 +97,12 @@ def parse_chat(body: bytes) -> ChatRequest:
         raise BadRequest("[] is too short - 'messages'", "messages")
     refuse_logprobs(wire.logprobs, wire.top_logprobs)
     refuse("n", (wire.n or 1) != 1, "only one choice is returned; leave it out or send 1")
+    choice = chosen(wire.tool_choice, wire.parallel_tool_calls)
     return ChatRequest(
         model=require_model(wire.model),
         messages=with_tool_names([_message(message) for message in wire.messages]),
-        tools=() if wire.tool_choice == "none" else read_tools(wire.tools),
+        tools=offered(read_tools(wire.tools), choice) if wire.tool_choice != "none" else (),
+        tool_choice=choice,
         think=_think(wire),
         sampling=bounded(_sampling(wire)),
         constraint=_constraint(wire.response_format),
@@ -112,8 +114,6 @@ def parse_chat(body: bytes) -> ChatRequest:
 def _sampling(wire: ChatBody) -> Sampling:
     stop = (wire.stop,) if isinstance(wire.stop, str) else wire.stop
     ignored = [name for name in _IGNORED if getattr(wire, name)]
-    if wire.tool_choice not in (None, "none", "auto"):
-        ignored.append("tool_choice")
     return Sampling(
         temperature=1.0 if wire.temperature is None else wire.temperature,
         top_p=1.0 if wire.top_p is None else wire.top_p,

@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from compat_api.decoding import BodyDecoder
 from compat_api.refusals import refuse, require_model
-from compat_api.tools import role_name, with_tool_names
+from compat_api.tools import chosen, offered, role_name, with_tool_names
 from inference.errors import BadRequest
 from inference.sampling import bounded
 from inference.types import ChatRequest, Constraint, Message, Sampling, Tool, ToolCall
@@ -72,11 +72,13 @@ def parse_responses(body: bytes) -> ResponsesRequest:
     refuse("background", wire.background, _NOT_STORED)
     messages = [Message(role="system", content=wire.instructions)] if wire.instructions else []
     messages += _messages(wire.input)
-    tools = () if wire.tool_choice == "none" else tuple(_tools("tools", wire.tools or []))
+    choice = chosen(wire.tool_choice, wire.parallel_tool_calls)
+    tools = () if wire.tool_choice == "none" else offered(tuple(_tools("tools", wire.tools or [])), choice)
     return ResponsesRequest(
         model=require_model(wire.model),
         messages=with_tool_names(messages),
         tools=tools,
+        tool_choice=choice,
         think=_think(wire.reasoning),
         sampling=bounded(_sampling(wire)),
         constraint=_constraint(wire.text.format if wire.text else None),
@@ -86,12 +88,10 @@ def parse_responses(body: bytes) -> ResponsesRequest:
 
 
 def _sampling(wire: ResponsesBody) -> Sampling:
-    ignored = [] if wire.tool_choice in (None, "none", "auto") else ["tool_choice"]
     return Sampling(
         temperature=1.0 if wire.temperature is None else wire.temperature,
         top_p=1.0 if wire.top_p is None else wire.top_p,
         max_tokens=wire.max_output_tokens,
-        ignored=tuple(ignored),
     )
 
 

@@ -186,10 +186,14 @@ class _Answer:
         self._run = run
         self._load_s = load_s
         self._eos = codec.eos_ids
-        self._decoder = codec.decoder()
+        family, tags = job.family, job.think_tags
+        self._decoder = codec.decoder(
+            (*tags.all, *family.tags) if job.request.tools or family.always else tags.all
+        )
         self._parser = OutputParser(
             thinking="thinking" in job.spec.capabilities, starts_in_thinking=job.starts_in_thinking,
-            tools=job.request.tools, stop=job.sampling.stop or (),
+            tools=job.request.tools, stop=job.sampling.stop or (), family=family, tags=tags, show_thoughts=job.think,
+            one_call=not job.request.tool_choice.parallel,
         )  # fmt: skip
         self.meter = Meter()
 
@@ -198,7 +202,7 @@ class _Answer:
         ids = [id for id in self._run.take() if id not in self._eos]
         self.meter.completion_tokens += len(ids)
         events = self._parser.push(self._decoder.push(ids))
-        if self._parser.stop_sequence is not None:
+        if self._parser.done:
             self._run.cancel()
             return [*events, self._finish("stop")]
         if not self._run.ended or self._run.error is not None:

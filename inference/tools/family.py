@@ -1,0 +1,144 @@
+"""What a family of models has: the tags of its calls, a reader of them, and the form in which a call is enforced.
+
+A reader takes over where a tag ended content. It is given all text that is held, again with each piece, and says what
+it made of the beginning: a `Step`, or None while that depends on what comes. What it decides depends on the text alone
+and never on how it was cut: so it decides at the first character at which it can.
+
+Tags of control, which have no text of their own, are never shown. A tag in plain letters is text as long as no call
+follows it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import string
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from inference.types import ToolCall
+
+_ID_LETTERS = string.ascii_lowercase + string.digits
+_OUTSIDE = re.compile(r'["{}\[\]]')
+_INSIDE = re.compile(r'["\\]')
+
+
+class Step(Struct, frozen=True):
+    """The first `size` held characters are done with: they were `calls`, or hold `text` to show as content, or were
+    tags. `then` is what follows: more for this reader, content, or thoughts. `eat_space`: not the white space."""
+
+    size: int
+    calls: tuple[ToolCall, ...] = ()
+    text: str = ""
+    then: Literal["reader", "content", "thoughts"] = "content"
+    eat_space: bool = False
+
+
+class Reader(Protocol):
+    """One run of calls in one answer."""
+
+    def read(self, held: str) -> Step | None: ...
+
+    def end(self, held: str) -> Step:
+        """The answer is over; `held` is what no step has taken."""
+        ...
+
+
+class CallForm(Struct, frozen=True):
+    """Calls as this family writes them: `before` holds NAME, `after` follows the arguments, `between` two calls."""
+
+    before: str
+    after: str
+    start: str = ""
+    between: str = "\n"
+    end: str = ""
+    one: bool = False
+    """The answer ends with the first call."""
+
+    def opening(self, name: str) -> str:
+        return self.before.replace("NAME", json.dumps(name, ensure_ascii=False)[1:-1])
+
+
+class Family(Struct, frozen=True):
+    name: str
+    opens: tuple[str, ...]
+    """A reader takes over where one of these is complete."""
+    reader: Callable[[bool], Reader]
+    """A new reader; True: tools were offered."""
+    form: Callable[[str], CallForm]
+    """By the text of the model's template, for families that write calls in more than one way."""
+    at_start: bool = False
+    """A reader also takes over at the first character of the content."""
+    always: bool = False
+    """Also when no tools were offered."""
+    ends_thoughts: tuple[str, ...] = ()
+    """Where thoughts end, when they are written between this family's own tags; the tag is left to the reader."""
+    tags: tuple[str, ...] = ()
+    """All its tags, shown to the parser even where a tokenizer calls them control tokens."""
+
+
+class JsonEnd:
+    """Where the JSON object or list that begins at `start` ends, in text that grows. Looks at each character once."""
+
+    def __init__(self, start: int) -> None:
+        self._at = start
+        self._depth = 0
+        self._quoted = False
+
+    def find(self, text: str) -> int | None:
+        """The place behind the value; None while it is not complete."""
+        while match := (_INSIDE if self._quoted else _OUTSIDE).search(text, self._at):
+            sign = match[0]
+            if sign == "\\":
+                if match.end() == len(text):
+                    self._at = match.start()
+                    return None
+                self._at = match.end() + 1
+                continue
+            self._at = match.end()
+            if sign == '"':
+                self._quoted = not self._quoted
+            elif sign in "{[":
+                self._depth += 1
+            else:
+                self._depth -= 1
+                if self._depth <= 0:
+                    return self._at
+        self._at = max(self._at, len(text))
+        return None
+
+
+class _Call(Struct, frozen=True):
+    name: str
+    arguments: dict[str, Any] | str | None = None
+    parameters: dict[str, Any] | str | None = None
+
+
+def parsed(text: str) -> ToolCall | None:
+    """A call {"name", "arguments" or "parameters"}; they may be absent, or an object spelled in a string."""
+    try:
+        call = msgspec.json.decode(text.strip(), type=_Call)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+    given = call.parameters if call.arguments is None else call.arguments
+    values = arguments(given) if isinstance(given, str) else given or {}
+    return None if values is None or not call.name else made(call.name, values)
+
+
+def arguments(text: str) -> dict[str, Any] | None:
+    """The JSON object that `text` spells; {} for nothing at all, None for anything else."""
+    if not text.strip():
+        return {}
+    try:
+        return msgspec.json.decode(text.strip(), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+
+
+def made(name: str, values: dict[str, Any]) -> ToolCall:
+    """A call with an id of its own."""
+    return ToolCall("call_" + "".join(secrets.choice(_ID_LETTERS) for _ in range(8)), name, values)
