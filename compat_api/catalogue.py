@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compat_api import anthropic
+from compat_api import anthropic, key_bounds
 from compat_api.discovery import KnownModelsView, SearchView
 from compat_api.managing import BlobView, CopyView, DeleteView
 from compat_api.ollama import catalogue as ollama
@@ -33,7 +33,10 @@ class TagsView(WireView):
     _tags = ollama.Tags()
 
     def get(self, request: Request) -> Response:
-        return Response(orjson.Fragment(self._tags.encoded(store.all_models())))
+        models = store.all_models()
+        if self.key is not None and self.key.models:
+            return Response(ollama.tags(key_bounds.allowed(self.key, models)))
+        return Response(orjson.Fragment(self._tags.encoded(models)))
 
 
 class ShowView(WireView):
@@ -41,6 +44,7 @@ class ShowView(WireView):
         asked = ollama.parse_show(request.body)
         self.log.model = asked.name
         model = store.info(asked.name)
+        key_bounds.check_model(self.key, asked.name, model.spec)
         shown = ollama.show(model, asked, request.headers.get("User-Agent", ""))
         shown["model_info"] |= vocabulary.read(model.spec.path) if asked.verbose else vocabulary.EMPTY
         return Response(shown)
@@ -56,7 +60,7 @@ class OpenAIModelsView(WireView):
 
     def get(self, request: Request) -> Response:
         dialect = anthropic if _asks_anthropic(request) else openai
-        return Response(dialect.models(store.all_models()))
+        return Response(dialect.models(key_bounds.allowed(self.key, store.all_models())))
 
 
 class OpenAIModelView(WireView):
@@ -65,7 +69,9 @@ class OpenAIModelView(WireView):
     def get(self, request: Request, id: str) -> Response:
         self.log.model = id
         dialect = anthropic if _asks_anthropic(request) else openai
-        return Response(dialect.model(store.info(id), id))
+        model = store.info(id)
+        key_bounds.check_model(self.key, id, model.spec)
+        return Response(dialect.model(model, id))
 
 
 def _asks_anthropic(request: Request) -> bool:

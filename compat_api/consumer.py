@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 from channels.consumer import AsyncConsumer
 from msgspec import structs
 
-from compat_api import encoded_body, errors, headers
+from compat_api import encoded_body, errors, headers, key_bounds
 from compat_api.request_log import RequestLog
 from compat_api.urls import Operation
 from inference.errors import ShuttingDown
 from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 from registry import store
+from registry.key import Key
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
 
     operation: Operation
     request_id: str
+    key: Key | None
+    """Whose bounds hold, if any; the gate has judged it."""
     log: RequestLog
 
     async def handle(self, body: bytes) -> None:
@@ -52,7 +55,8 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         self.base_send = send
         self.operation = scope["npuproxy.resolved"].operation
         self.request_id = scope["npuproxy.request_id"]
-        self.log = RequestLog(self.request_id, scope["method"], scope["path"], self.operation)
+        self.key = scope.get("npuproxy.key")
+        self.log = RequestLog(self.request_id, scope["method"], scope["path"], self.operation, self.key)
         self._writable = scope.get("npuproxy.writable")
         self._started = False
         self._client_gone = False
@@ -103,12 +107,15 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
 
     def placed(self, request: Request) -> Request:
         """The request with its id and with what the X- headers wish; a header wins over options.device."""
-        placement = headers.placement(self.scope["headers"], request.placement.device)
+        wished = headers.placement(self.scope["headers"], request.placement.device)
+        placement = key_bounds.within(self.key, wished)
         return structs.replace(request, placement=placement, request_id=self.request_id)
 
     async def find(self, model: str) -> ModelSpec:
         self.log.model = model
-        return await store.find(model)
+        spec = await store.find(model)
+        key_bounds.check_model(self.key, model, spec)
+        return spec
 
     async def reply(self, content_type: bytes, body: bytes, facts: errors.Headers) -> None:
         """A whole answer of status 200, with the headers that say where it ran."""

@@ -19,7 +19,7 @@ import orjson
 from django.db import connections
 from msgspec import Struct
 
-from compat_api import errors, pulling
+from compat_api import errors, key_bounds, pulling
 from compat_api.consumer import InferenceConsumer, off_loop
 from compat_api.dialect import JSON, NDJSON, ndjson
 from compat_api.errors import Failure
@@ -77,6 +77,7 @@ class CreateConsumer(StatusConsumer):
     async def handle(self, body: bytes) -> None:
         wish = await off_loop(ollama.parse_create, body)
         self.stream, self.log.model = wish.stream, wish.recipe.name
+        key_bounds.check_names(self.key, wish.recipe.name, wish.recipe.source)
         await self._fetch_source(wish.recipe)
         last = ""
         async with aclosing(statuses(wish.recipe)) as said:

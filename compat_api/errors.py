@@ -23,6 +23,7 @@ _TOO_LARGE = "request body too large"
 
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (inference_errors.BadRequest, 400),
+    (inference_errors.NotAllowed, 403),
     (inference_errors.ModelNotFound, 404),
     (inference_errors.Unavailable, 503),
     (inference_errors.DeadlineExceeded, 504),

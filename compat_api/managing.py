@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse
 from rest_framework.request import Request
 
+from compat_api import key_bounds
 from compat_api.ollama import create as ollama
 from compat_api.wire_view import WireView
 from registry import blobs, removal
@@ -16,6 +17,7 @@ class CopyView(WireView):
     def post(self, request: Request) -> HttpResponse:
         asked = ollama.parse_copy(request.body)
         self.log.model = asked.source
+        key_bounds.check_names(self.key, asked.source, asked.destination)
         removal.copy(asked.source, asked.destination)
         return HttpResponse(content_type="text/plain")
 
@@ -26,6 +28,7 @@ class DeleteView(WireView):
     def delete(self, request: Request) -> HttpResponse:
         name = ollama.parse_delete(request.body)
         self.log.model = name
+        key_bounds.check_names(self.key, name)
         removal.remove(name)
         return HttpResponse(content_type="text/plain")
 

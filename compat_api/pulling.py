@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import orjson
 from django.db import DatabaseError, connection
 
-from compat_api import errors
+from compat_api import errors, key_bounds
 from compat_api.consumer import InferenceConsumer
 from compat_api.dialect import JSON, NDJSON, ndjson
 from compat_api.errors import Failure
@@ -52,6 +52,7 @@ class PullConsumer(InferenceConsumer):
     async def handle(self, body: bytes) -> None:
         wish = ollama.parse(body)
         self.log.model = wish.model
+        key_bounds.check_names(self.key, wish.model)
         token = wish.token or self._token_of_header()
         try:
             state = pull_state.of(await in_thread(lambda: pulls.request(wish.model, token=token)))

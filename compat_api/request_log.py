@@ -10,6 +10,8 @@ from compat_api.urls import Operation
 from inference import engine
 from inference.states import RequestRecord
 from inference.types import Finish, Start
+from registry.key import Key
+from registry.key_use import USE
 
 logger = logging.getLogger("npuproxy.request")
 
@@ -20,11 +22,15 @@ _WORD = re.compile(r"[\w./:@+,-]{1,300}")
 class RequestLog:
     """Collects the facts of one request; `close` writes them, once."""
 
-    def __init__(self, request_id: str, method: str, path: str, operation: Operation) -> None:
+    def __init__(
+        self, request_id: str, method: str, path: str, operation: Operation, key: Key | None = None
+    ) -> None:
+        """`key` pays for the tokens."""
         self._id = request_id
         self._method = method
         self._path = path
         self._operation = operation
+        self._key = key
         self._time = time.time()
         self._begun = time.perf_counter()
         self._start: Start | None = None
@@ -52,6 +58,8 @@ class RequestLog:
             return
         self._closed = True
         record = self._record(status, error)
+        if self._key is not None:
+            USE.spend(self._key, record.prompt_tokens + record.completion_tokens)
         if self._operation.streaming:
             engine.current().record(record)
         _write(self._method, self._path, record, self._operation.streaming, self.ignored)

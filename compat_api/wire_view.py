@@ -22,6 +22,7 @@ from rest_framework.views import APIView
 from compat_api import errors
 from compat_api.request_log import RequestLog
 from compat_api.urls import Operation
+from registry.key import Key
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class WireView(APIView):
     content_negotiation_class = PlainNegotiation
 
     operation: Operation
+    key: Key | None
+    """Whose bounds hold, if any; the gate has judged it."""
     log: RequestLog
     upload: Any
     """Where the operation takes a file: `path`, `sha256`, `size_bytes` of what arrived (npuproxy/upload.py)."""
@@ -77,6 +80,7 @@ class WireView(APIView):
         scope = request.scope
         self.operation = scope["npuproxy.resolved"].operation
         self.upload = scope.get("npuproxy.upload")
+        self.key = scope.get("npuproxy.key")
         self.log = RequestLog(scope["npuproxy.request_id"], request.method, request.path, self.operation)
         return super().initialize_request(request, *args, **kwargs)
 

@@ -250,6 +250,7 @@ class Engine:
             prompt_tokens=prompt_tokens,
             preferred=tuple(dict.fromkeys(routing.resolve_device(name, names) for name in preferred)),
             target=routing.target(placement.device, names),
+            allowed=placement.allowed,
             strict=placement.strict,
             busy_wait_s=self.config.busy_wait_s,
         )

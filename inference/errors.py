@@ -5,6 +5,7 @@
     │   ├── ContextLengthExceeded   the prompt fits on no device; carries both numbers
     │   ├── InvalidGrammar          format / response_format cannot be compiled in bounds
     │   └── CapabilityMissing       the model cannot do what was asked
+    ├── NotAllowed                  the caller's key forbids the model or the device
     ├── ModelNotFound               no model of that name
     ├── ModelDamaged                a file of the model is missing or has the wrong digest; names the file
     ├── LoadFailed                  the device refused the model
@@ -62,6 +63,10 @@ class InvalidGrammar(BadRequest):
 
 class CapabilityMissing(BadRequest):
     """`"m" does not support thinking` and its like."""
+
+
+class NotAllowed(InferenceError):
+    """The message names what the key does allow."""
 
 
 class ModelNotFound(InferenceError):

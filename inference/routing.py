@@ -10,7 +10,14 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from inference.errors import BadRequest, BreakerOpen, ContextLengthExceeded, DeviceUnavailable, InferenceError
+from inference.errors import (
+    BadRequest,
+    BreakerOpen,
+    ContextLengthExceeded,
+    DeviceUnavailable,
+    InferenceError,
+    NotAllowed,
+)
 from inference.types import Route
 
 CHAIN = ("NPU", "GPU", "CPU")
@@ -44,6 +51,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     """The chain, most wanted first, all names as OpenVINO spells them."""
     target: str = ""
     """The caller's own wish; '' for none."""
+    allowed: tuple[str, ...] = ()
+    """What the caller's key allows; () is every device."""
     strict: bool = False
     busy_wait_s: float = 2.0
 
@@ -69,9 +78,9 @@ def chain(device: str, fallback: str) -> tuple[str, ...]:
 
 
 def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
-    """Raises ContextLengthExceeded, BreakerOpen or DeviceUnavailable when no device can be tried."""
+    """Raises ContextLengthExceeded, BreakerOpen or DeviceUnavailable when no device can be tried, and NotAllowed."""
     by_name = {candidate.device: candidate for candidate in candidates}
-    order = tuple(dict.fromkeys((facts.target, *facts.preferred) if facts.target else facts.preferred))
+    order = _allowed(facts)
     faults: dict[str, str] = {}
     usable: list[Candidate] = []
     for name in order:
@@ -96,6 +105,23 @@ def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
     if facts.strict and facts.target:
         usable = usable[:1]
     return _ordered(facts, order[0], usable, faults)
+
+
+def _allowed(facts: Facts) -> tuple[str, ...]:
+    """The devices to look at, most wanted first. What the caller's key forbids is no candidate."""
+    order = tuple(dict.fromkeys((facts.target, *facts.preferred) if facts.target else facts.preferred))
+    if not facts.allowed:
+        return order
+    permitted = tuple(name for name in order if any(_covers(entry, name) for entry in facts.allowed))
+    if not permitted or (facts.target and facts.target not in permitted):
+        wanted = facts.target or ", ".join(order)
+        raise NotAllowed(f"this API key does not allow {wanted}; it allows {', '.join(facts.allowed)}")
+    return permitted
+
+
+def _covers(entry: str, device: str) -> bool:
+    """GPU stands for GPU.0 and GPU.1 as well; where there is one alone, GPU.0 is GPU."""
+    return device == entry or device.startswith(f"{entry}.") or entry == f"{device}.0"
 
 
 def _fault(candidate: Candidate, facts: Facts) -> str:

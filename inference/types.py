@@ -176,6 +176,8 @@ class Placement(Struct, frozen=True, kw_only=True):
 
     device: str = ""
     """'' leaves the choice to the router; else NPU, GPU, GPU.1, CPU…, upper case."""
+    allowed: tuple[str, ...] = ()
+    """Devices that the caller's key allows, never relaxed; () is all. GPU stands for every GPU."""
     strict: bool = False
     """X-Target-Strict: 503 instead of another device."""
     priority: int = 1

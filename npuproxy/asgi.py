@@ -12,6 +12,7 @@ from npuproxy.gate import Application, Gate, Rules
 from npuproxy.listening import is_loopback, trusted_networks
 from npuproxy.origins import Hosts, Origins
 from npuproxy.peers import Peers
+from registry import key_ring, key_use
 
 
 def build() -> Gate:
@@ -22,5 +23,7 @@ def build() -> Gate:
         peers=Peers(trusted_networks(settings.TRUSTED_NETWORKS), settings.TRUSTED_PROXIES),
         guards_all=is_loopback(settings.HOST) or bool(settings.HOST_NAMES),
         version=settings.VERSION,
+        keys=key_ring.RING,
+        use=key_use.USE,
     )
     return Gate(rules, inference, cast(Application, get_asgi_application()))

@@ -1,8 +1,9 @@
 """The one gate: everything that arrives passes here first, and what it decides is decided.
 
 In this order, for HTTP and WebSocket alike: the path's shape, Host, Origin, the operation (resolved once,
-written into the scope, and everything behind routes by it), the key. server.py asks `judge` already when the
-headers of a request with a large body have arrived, so that a body nobody will read is not received.
+written into the scope, and everything behind routes by it), the key and its limits. server.py asks `judge`
+already when the headers of a request with a large body have arrived, so that a body nobody will read is not
+received.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
+from django.db import DatabaseError
+
 from compat_api import errors
 from compat_api.urls import Resolved, dialect_of, resolve
-from npuproxy import logs
+from npuproxy import callers, logs
 from npuproxy.origins import Hosts, Origins
 from npuproxy.peers import Header, Peers
+from registry.key import Key
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +29,6 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
-
-OPEN_PAGES = ("/healthz",)
-PAGES = ("/status", "/admin", "/static", *OPEN_PAGES)
-"""What Django serves beside compat_api's operations; urls.py has the views."""
 
 _ODD = re.compile(r"//|;|\\|/\.\.?(/|$)")
 """Spellings that one reader of a path takes for another one; no path of ours has them."""
@@ -46,10 +46,6 @@ _ALLOW_HEADERS = ",".join(
     )
 ).encode()
 _ALLOW_METHODS = b"GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
-_NO_KEY = (
-    "this server asks for an API key from other machines and from proxies, and has none to compare with yet; "
-    "ask from the machine itself, or have its network added to NPU_PROXY_TRUSTED_NETWORKS"
-)
 
 
 class Answer(NamedTuple):
@@ -61,10 +57,11 @@ class Answer(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """The request goes on. `headers` are added to its response."""
+    """The request goes on. `headers` are added to its response; `key` has bounds of its caller's."""
 
     resolved: Resolved
     headers: list[Header]
+    key: Key | None = None
 
 
 class Rules(NamedTuple):
@@ -78,6 +75,8 @@ class Rules(NamedTuple):
     key.
     """
     version: str
+    keys: callers.Keys = callers.NoKeys()
+    use: callers.Use = callers.NoKeys()
 
 
 class Gate:
@@ -94,9 +93,10 @@ class Gate:
             extra.append((b"request-id", request_id.encode()))  # which its SDKs show
         logs.request_id.set(request_id)
         method = scope.get("method", "GET")
-        verdict = self.judge(method, scope["path"], scope["headers"], scope["client"])
+        verdict = await self._judge_current(method, scope)
         if scope["type"] == "websocket":  # judged like HTTP; no operation takes one yet
-            await send({"type": "websocket.close", "code": 4403 if isinstance(verdict, Answer) else 4404})
+            code = verdict.status if isinstance(verdict, Answer) else 404
+            await send({"type": "websocket.close", "code": 4000 + code})
             return
         if isinstance(verdict, Answer):
             self._log_refusal(method, scope, verdict.status)
@@ -104,7 +104,30 @@ class Gate:
             return
         scope["npuproxy.resolved"] = verdict.resolved
         scope["npuproxy.request_id"] = request_id
+        scope["npuproxy.key"] = verdict.key
         await self._pass_on(scope, receive, send, verdict, extra + verdict.headers)
+
+    async def _judge_current(self, method: str, scope: Message) -> Answer | Passed:
+        """`judge`, after a look for keys that were made a moment ago, and the limits of the key."""
+        path, headers, client = scope["path"], scope["headers"], scope["client"]
+        verdict = self.judge(method, path, headers, client)
+        if callers.sends_new_key(headers, self._rules.keys.find):
+            try:
+                await self._rules.keys.refresh()
+            except DatabaseError as error:
+                logger.error("an API key could not be looked for: %s", error)
+            verdict = self.judge(method, path, headers, client)
+        if isinstance(verdict, Answer) or verdict.key is None:
+            return verdict
+        wait_s, limit = self._rules.use.begin(verdict.key)
+        if not wait_s:
+            return verdict
+        message = f"this API key has used its {limit} of this minute; try again in {wait_s} s"
+        answer = errors.render(
+            dialect_of(path), 429, message, code="rate_limit_exceeded", head=method == "HEAD"
+        )
+        retry = (b"retry-after", str(wait_s).encode())
+        return Answer(answer[0], [*answer[1], retry, *verdict.headers], answer[2])
 
     def identity(self, headers: Iterable[Header]) -> tuple[str, list[Header]]:
         """The id of a request, its own or a new one, and the headers that every answer to it carries."""
@@ -117,7 +140,7 @@ class Gate:
         given = dict(scope["headers"])
         host, origin = (given.get(name, b"-").decode("latin-1") for name in (b"host", b"origin"))
         peer = scope["client"][0] if scope["client"] else "-"
-        level = logging.INFO if status in (401, 403) else logging.DEBUG
+        level = logging.INFO if status in (401, 403, 429) else logging.DEBUG
         logger.log(
             level,
             "%s %s -> %d (peer %s, Host %s, Origin %s)",
@@ -168,10 +191,15 @@ class Gate:
         if cross and method == "OPTIONS":
             return _preflight(cross, headers)
         passed = self._route(method, path, cross)
-        if isinstance(passed, Answer) or trusted or _is_open(passed, path):
+        if isinstance(passed, Answer):
             return passed
-        status, error_headers, body = errors.render(dialect_of(path), 401, _NO_KEY, head=method == "HEAD")
-        return Answer(status, error_headers + cross, body)
+        key = callers.judge(passed.resolved, path, trusted, headers, self._rules.keys.find)
+        if not isinstance(key, callers.Refused):
+            return passed._replace(key=key)
+        status, words, code = key
+        answer = errors.render(dialect_of(path), status, words, code=code, head=method == "HEAD")
+        asks = [(b"www-authenticate", b"Bearer")] if status == 401 else []
+        return Answer(status, answer[1] + asks + cross, answer[2])
 
     def _is_host_good(self, host: str | None, trusted: bool) -> bool:
         if not trusted and not self._rules.guards_all:
@@ -197,15 +225,10 @@ class Gate:
         resolved = resolve(method, path)
         if resolved.operation is not None:
             return Passed(resolved, cross)
-        if not resolved.allowed and any(path == page or path.startswith(page + "/") for page in PAGES):
+        if not resolved.allowed and callers.page_of(path) is not None:
             return Passed(resolved, cross)
         status, headers, body = errors.unrouted(dialect_of(path), resolved.allowed, head=head)
         return Answer(status, headers + cross, body)
-
-
-def _is_open(passed: Passed, path: str) -> bool:
-    operation = passed.resolved.operation
-    return operation.scope == "open" if operation else path in OPEN_PAGES
 
 
 def _single(headers: list[Header], name: bytes) -> str | None:

@@ -18,6 +18,8 @@ from inference.types import LoadRequest, Placement
 from npuproxy import listening
 from npuproxy.jobs import Jobs
 from registry import store
+from registry.key_ring import RING
+from registry.key_use import USE
 from registry.records import Records
 
 logger = logging.getLogger(__name__)
@@ -51,8 +53,11 @@ class Lifecycle:
         engines.install(self._engine)
         await self._engine.start()
         await store.refresh()
+        await RING.refresh()
         await self._records.follow(self._engine)  # budgets hold from the first load on
         self._run(store.watch())
+        self._run(RING.watch())
+        self._run(USE.keep())
         self._run(self._records.keep(self._engine))
         self._jobs.start()
         if self._models:
@@ -70,6 +75,7 @@ class Lifecycle:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self._jobs.stop(), self._engine.stop())
         await self._records.close()
+        await USE.close()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work))

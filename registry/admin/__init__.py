@@ -1,10 +1,19 @@
 """The registry in Django admin, a file a table."""
 
 from registry.admin.alias import AliasAdmin
+from registry.admin.api_key import ApiKeyAdmin
 from registry.admin.compile_cache import CompileCacheAdmin
 from registry.admin.device import DeviceAdmin
 from registry.admin.download import DownloadAdmin
 from registry.admin.model import ModelAdmin
 from registry.admin.usage import UsageAdmin
 
-__all__ = ["AliasAdmin", "CompileCacheAdmin", "DeviceAdmin", "DownloadAdmin", "ModelAdmin", "UsageAdmin"]
+__all__ = [
+    "AliasAdmin",
+    "ApiKeyAdmin",
+    "CompileCacheAdmin",
+    "DeviceAdmin",
+    "DownloadAdmin",
+    "ModelAdmin",
+    "UsageAdmin",
+]

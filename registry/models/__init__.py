@@ -1,6 +1,7 @@
 """The tables, a file each."""
 
 from registry.models.alias import Alias
+from registry.models.api_key import ApiKey, ApiKeyUse
 from registry.models.change import Change, Stamped
 from registry.models.compile_cache import CompileCache
 from registry.models.device import Device
@@ -11,6 +12,8 @@ from registry.models.verification import Verification
 
 __all__ = [
     "Alias",
+    "ApiKey",
+    "ApiKeyUse",
     "Change",
     "CompileCache",
     "Device",
