@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from inference.errors import InferenceError
-from registry import api_keys
+from registry import api_keys, tables
 from registry.models import ApiKey, ApiKeyUse
 
 HEAD = (
@@ -50,13 +50,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, work: Callable[..., None], **options: Any) -> None:
         try:
+            tables.prepare()
             work(**options)
         except InferenceError as error:
             raise CommandError(str(error)) from error
         except DatabaseError as error:
-            raise CommandError(
-                f'the database cannot be read ({error}); "manage.py migrate" sets it up'
-            ) from error
+            raise CommandError(f"the database cannot be read or written ({error})") from error
 
     def create(
         self, *, name: str, as_json: bool, priority: str, models: str, devices: str, **options: Any
