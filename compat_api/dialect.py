@@ -25,6 +25,22 @@ class Preload(Struct, frozen=True):
     """The body for done_reason 'load' or 'unload'."""
 
 
+class Several(Struct, frozen=True):
+    """One request that wants several answers, all by the same model."""
+
+    requests: tuple[ChatRequest, ...]
+    choices_each: int
+    """So many in a row are of one prompt."""
+
+
+class SeveralEncoder(Protocol):
+    """As `Encoder`, for answers that come at the same time."""
+
+    def event(self, index: int, event: Event) -> bytes: ...
+    def whole(self, answers: Sequence[Sequence[Event]]) -> bytes: ...
+    def error(self, status: int, message: str, code: str | None) -> bytes: ...
+
+
 class Encoder(Protocol):
     """Writes one answer. Created for one request, fed its events in order."""
 
@@ -46,9 +62,11 @@ class Dialect(Struct, frozen=True):
 
     stream_type: bytes
     whole_type: bytes
-    parse: Callable[[bytes], ChatRequest | Preload]
+    parse: Callable[[bytes], ChatRequest | Preload | Several]
     """Raises BadRequest that names the first fault."""
     encoder: Callable[[ChatRequest], Encoder]
+    several: Callable[[Several], SeveralEncoder] | None = None
+    """Of a dialect whose `parse` may give Several."""
 
 
 class EmbeddingDialect(Struct, frozen=True):

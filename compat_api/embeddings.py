@@ -11,6 +11,7 @@ from inference.types import EmbedRequest, LoadRequest, ModelSpec
 
 DIALECTS: dict[str, EmbeddingDialect] = {
     "embed": ollama.EMBED,
+    "embeddings": ollama.LEGACY_EMBED,
     "openai.embeddings": openai.EMBEDDINGS,
 }
 """By operation name."""

@@ -43,6 +43,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
 _TRY_PULLING = 'model "{name}" not found, try pulling it first'
 _NOT_FOUND_WORDS = {
     "embed": _TRY_PULLING,
+    "embeddings": _TRY_PULLING,
     "openai.embeddings": _TRY_PULLING,
     "show": "model '{full}' not found",
     "copy": 'model "{name}" not found',

@@ -5,13 +5,14 @@ A failure before the first event is a real HTTP status; after it, it is the dial
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from compat_api import anthropic, headers, ollama, openai
 from compat_api.consumer import InferenceConsumer, off_loop
-from compat_api.dialect import JSON_UTF8, Dialect, Encoder, Preload
+from compat_api.dialect import JSON_UTF8, Dialect, Encoder, Preload, Several
 from compat_api.errors import Failure, Headers
+from compat_api.several import merged
 from inference import engine
 from inference.errors import CapabilityMissing, WorkerDied
 from inference.types import ChatRequest, Event, Finish, ModelSpec, Start
@@ -22,6 +23,7 @@ DIALECTS: dict[str, Dialect] = {
     "chat": ollama.CHAT,
     "generate": ollama.GENERATE,
     "openai.chat": openai.CHAT,
+    "openai.completions": openai.COMPLETIONS,
     "openai.responses": openai.RESPONSES,
     "anthropic.messages": anthropic.MESSAGES,
 }
@@ -32,6 +34,7 @@ class GenerationConsumer(InferenceConsumer):
     """Every dialect's generation, streamed or whole."""
 
     encoder: Encoder
+    encode_error: Callable[[int, str, str | None], bytes]
     start: Start
     facts: Headers
 
@@ -41,11 +44,16 @@ class GenerationConsumer(InferenceConsumer):
         if isinstance(parsed, Preload):
             await self._preload(parsed)
             return
-        request = self.placed(parsed)
+        first = parsed.requests[0] if isinstance(parsed, Several) else parsed
+        request = self.placed(first)
         self.log.ignored = request.sampling.ignored
         spec = await self.find(request.model)
         self._require_completion(spec, request.model)
+        if isinstance(parsed, Several):
+            await self._several(dialect, spec, parsed)
+            return
         self.encoder = dialect.encoder(request)
+        self.encode_error = self.encoder.error
         if request.stream:
             await self._stream(dialect, spec, request)
         else:
@@ -92,6 +100,43 @@ class GenerationConsumer(InferenceConsumer):
         self.log.started(self.start)
         return batch
 
+    async def _several(self, dialect: Dialect, spec: ModelSpec, several: Several) -> None:
+        """All at the same time; the headers are those of the first to have a token."""
+        assert dialect.several is not None, "only dialects that parse Several have to encode it"
+        encoder = dialect.several(several)
+        self.encode_error = encoder.error
+        stream = several.requests[0].stream
+        answers: list[list[Event]] = [[] for _ in several.requests]
+        generate = engine.current().generate
+        async with aclosing(
+            merged([generate(spec, self.placed(one)) for one in several.requests])
+        ) as entries:
+            async for index, batch in entries:
+                if batch and isinstance(batch[0], Start):
+                    answers[index] = [batch[0]]
+                    continue
+                if self.log.is_waiting:
+                    await self._several_begun(dialect, answers, index, stream)
+                answers[index] += batch if not stream else [end for end in batch if isinstance(end, Finish)]
+                if stream and (data := b"".join([encoder.event(index, event) for event in batch])):
+                    await self.write(data)
+        self.log.several([events[0] for events in answers], [events[-1] for events in answers])
+        if stream:
+            self.log.close(200)
+            await self.finish()
+        else:
+            await self.reply(dialect.whole_type, encoder.whole(answers), self.facts)
+
+    async def _several_begun(
+        self, dialect: Dialect, answers: list[list[Event]], index: int, stream: bool
+    ) -> None:
+        start = answers[index][0]
+        assert isinstance(start, Start), "the engine's first event is Start"
+        self.log.started(start)
+        self.facts = headers.of_start(start)
+        if stream:
+            await self.begin(dialect.stream_type, self.facts)
+
     async def _preload(self, preload: Preload) -> None:
         request = self.placed(preload.request)
         spec = await self.find(request.model)
@@ -111,7 +156,7 @@ class GenerationConsumer(InferenceConsumer):
             raise CapabilityMissing(f'"{model}" does not support {endpoint}', "model")
 
     def stream_error(self, failure: Failure) -> bytes:
-        return self.encoder.error(failure.status, failure.message, failure.code)
+        return self.encode_error(failure.status, failure.message, failure.code)
 
 
 async def _next(batches: Batches) -> list[Event]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Sequence
 
 from compat_api.urls import Operation
 from inference import engine
 from inference.states import RequestRecord
-from inference.types import Finish, Start
+from inference.types import Event, Finish, Start
 from registry.key import Key
 from registry.key_use import USE
 
@@ -36,6 +37,7 @@ class RequestLog:
         self._start: Start | None = None
         self._finish: Finish | None = None
         self._ttft_s: float | None = None
+        self._others: list[Start] = []
         self._closed = False
         self.model = ""
         self.ignored: tuple[str, ...] = ()
@@ -49,6 +51,16 @@ class RequestLog:
         """The first token or vector exists."""
         self._start = start
         self._ttft_s = self.elapsed_s()
+
+    @property
+    def is_waiting(self) -> bool:
+        """No token or vector yet."""
+        return self._start is None
+
+    def several(self, starts: Sequence[Event], ends: Sequence[Event]) -> None:
+        """Instead of `finished`, where one request had several answers."""
+        self._others = [start for start in starts if isinstance(start, Start) and start is not self._start]
+        self._finish = next((end for end in ends if isinstance(end, Finish)), None)
 
     def finished(self, finish: Finish) -> None:
         self._finish = finish
@@ -74,7 +86,7 @@ class RequestLog:
             status=status,
             route=start.route if start else None,
             prompt_tokens=start.prompt_tokens if start else 0,
-            completion_tokens=start.meter.completion_tokens if start else 0,
+            completion_tokens=sum(one.meter.completion_tokens for one in (start, *self._others) if one),
             queue_s=start.queue_s if start else 0.0,
             load_s=start.load_s if start else 0.0,
             ttft_s=self._ttft_s,

@@ -90,3 +90,15 @@ def test_a_chat_model_does_not_embed(server: RunningServer) -> None:
     answer = embed(server, model="demo", input="hello")
     assert answer.status_code == 400
     assert answer.json() == {"error": '"demo" does not support embeddings'}
+
+
+def test_the_older_endpoint_gives_the_vector_of_one_prompt(server: RunningServer) -> None:
+    vector = embed(server, input="hello").json()["embeddings"][0]
+    assert native(server.url).embeddings("all-minilm", "hello").embedding == pytest.approx(vector, abs=1e-4)
+    empty = httpx.post(f"{server.url}/api/embeddings", json={"model": "all-minilm"}, timeout=60)
+    assert empty.json() == {"embedding": []}
+    missing = httpx.post(f"{server.url}/api/embeddings", json={"model": "nope", "prompt": "x"}, timeout=60)
+    assert (missing.status_code, missing.json()) == (
+        404,
+        {"error": 'model "nope" not found, try pulling it first'},
+    )

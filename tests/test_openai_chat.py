@@ -177,7 +177,7 @@ def test_the_same_temperature_is_asked_of_both_dialects_only_when_it_is_said(ser
         ({"model": "nope"}, openai.NotFoundError, "model 'nope' not found"),
         ({"model": "all-minilm"}, openai.BadRequestError, '"all-minilm" does not support chat'),
         ({"messages": []}, openai.BadRequestError, "[] is too short - 'messages'"),
-        ({"n": 3}, openai.BadRequestError, '"n": only one choice is returned; leave it out or send 1'),
+        ({"n": 33}, openai.BadRequestError, '"n": 33 answers to 1 prompts; from 1 to 32 in all are given'),
     ],
 )
 def test_the_client_raises_what_it_should(

@@ -129,7 +129,7 @@ REMOTE = {"type": "image_url", "image_url": "https://example.com/cat.png"}
             content({"type": "input_audio", "input_audio": {}}),
             '"input_audio": this model does not take audio',
         ),
-        ({"n": 2}, '"n": only one choice is returned; leave it out or send 1'),
+        ({"n": 0}, '"n": 0 answers to 1 prompts; from 1 to 32 in all are given'),
         ({"top_logprobs": 21}, "top_logprobs must be between 0 and 20"),
         ({"frequency_penalty": 2.5}, '"frequency_penalty": 2.5 is not between -2 and 2'),
         (

@@ -91,9 +91,17 @@ class EmbedBody(Struct):
     keep_alive: Any = None
 
 
+class LegacyEmbedBody(Struct):
+    model: str | None = None
+    prompt: str | None = None
+    options: dict[str, Any] | None = None
+    keep_alive: Any = None
+
+
 _decode_chat = BodyDecoder(ChatBody, "ChatRequest", EMPTY_BODY)
 _decode_generate = BodyDecoder(GenerateBody, "GenerateRequest", EMPTY_BODY)
 _decode_embed = BodyDecoder(EmbedBody, "EmbedRequest", EMPTY_BODY)
+_decode_legacy_embed = BodyDecoder(LegacyEmbedBody, "EmbeddingRequest", EMPTY_BODY)
 
 
 def parse_chat(body: bytes) -> ChatRequest | Preload:
@@ -212,6 +220,21 @@ def parse_embed(body: bytes) -> EmbedRequest:
         truncate=wire.truncate is not False,
         num_ctx=options.num_ctx,
         dimensions=max(0, wire.dimensions or 0),
+        keep_alive_s=keep_alive_s(wire.keep_alive),
+        placement=Placement(device=options.device),
+    )
+
+
+def parse_legacy_embed(body: bytes) -> EmbedRequest:
+    """One text, and no other wishes than the model's."""
+    wire = _decode_legacy_embed(body)
+    if not wire.model:
+        raise ModelNotFound("")
+    options = read_options(wire.options)
+    return EmbedRequest(
+        model=wire.model,
+        texts=(wire.prompt,) if wire.prompt else (),
+        num_ctx=options.num_ctx,
         keep_alive_s=keep_alive_s(wire.keep_alive),
         placement=Placement(device=options.device),
     )

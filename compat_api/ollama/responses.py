@@ -112,6 +112,10 @@ def embeddings(request: EmbedRequest, result: Embeddings | None) -> bytes:
     return orjson.dumps({"model": request.model, "embeddings": vectors} | figures)
 
 
+def legacy_embedding(request: EmbedRequest, result: Embeddings | None) -> bytes:
+    return orjson.dumps({"embedding": floats(result.vectors[0]) if result else []})
+
+
 def _ending(finish: Finish) -> bytes:
     """The fields of the last object after `"done":true,`, without the braces."""
     fields = {"done_reason": finish.reason} | _omit_zero(

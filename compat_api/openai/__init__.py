@@ -1,8 +1,23 @@
 """OpenAI's API: /v1/…"""
 
-from compat_api.dialect import JSON, SSE, Dialect, EmbeddingDialect
-from compat_api.openai import requests, response_events, response_requests, responses
+import secrets
 
+from compat_api.dialect import JSON, SSE, Dialect, EmbeddingDialect, Several
+from compat_api.openai import completions, requests, response_events, response_requests, responses
+from compat_api.openai.choices import ChoicesEncoder
+
+
+def _chat_choices(several: Several) -> ChoicesEncoder:
+    return ChoicesEncoder(several, responses.ChatEncoder, f"chatcmpl-{secrets.token_hex(12)}")
+
+
+def _completion_choices(several: Several) -> ChoicesEncoder:
+    return ChoicesEncoder(several, completions.CompletionEncoder, f"cmpl-{secrets.token_hex(12)}")
+
+
+CHAT = Dialect(SSE, JSON, requests.parse_chat, responses.ChatEncoder, _chat_choices)
+COMPLETIONS = Dialect(
+    SSE, JSON, completions.parse_completion, completions.CompletionEncoder, _completion_choices
+)
 RESPONSES = Dialect(SSE, JSON, response_requests.parse_responses, response_events.ResponseEncoder)
-CHAT = Dialect(SSE, JSON, requests.parse_chat, responses.ChatEncoder)
 EMBEDDINGS = EmbeddingDialect(JSON, requests.parse_embeddings, responses.embeddings)

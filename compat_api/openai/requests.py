@@ -8,7 +8,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from compat_api.decoding import BodyDecoder
-from compat_api.refusals import refuse, refuse_logprobs, require_model
+from compat_api.dialect import Several
+from compat_api.openai.choices import several
+from compat_api.refusals import refuse_logprobs, require_model
 from compat_api.tools import WireTool, chosen, offered, read_tools, role_name, with_tool_names
 from inference.errors import BadRequest, ModelNotFound
 from inference.sampling import bounded
@@ -91,14 +93,13 @@ _decode_chat = BodyDecoder(ChatBody, "ChatCompletionRequest", EMPTY_BODY)
 _decode_embeddings = BodyDecoder(EmbeddingsBody, "EmbedRequest", EMPTY_BODY)
 
 
-def parse_chat(body: bytes) -> ChatRequest:
+def parse_chat(body: bytes) -> ChatRequest | Several:
     wire = _decode_chat(body)
     if not wire.messages:
         raise BadRequest("[] is too short - 'messages'", "messages")
     refuse_logprobs(wire.logprobs, wire.top_logprobs)
-    refuse("n", (wire.n or 1) != 1, "only one choice is returned; leave it out or send 1")
     choice = chosen(wire.tool_choice, wire.parallel_tool_calls)
-    return ChatRequest(
+    request = ChatRequest(
         model=require_model(wire.model),
         messages=with_tool_names([_message(message) for message in wire.messages]),
         tools=offered(read_tools(wire.tools), choice) if wire.tool_choice != "none" else (),
@@ -109,6 +110,7 @@ def parse_chat(body: bytes) -> ChatRequest:
         stream=bool(wire.stream),
         include_usage=bool(wire.stream_options and wire.stream_options.include_usage),
     )
+    return several([request], wire.n)
 
 
 def _sampling(wire: ChatBody) -> Sampling:

@@ -23,20 +23,23 @@ from inference.types import (
     ToolCall,
 )
 
-_DONE = sse(b"[DONE]")
-_FINGERPRINT = "fp_ollama"
+DONE = sse(b"[DONE]")
+FINGERPRINT = "fp_ollama"
 
 
 class ChatEncoder:
-    """chat.completion and its chunks. The role is on the first chunk only; all share id and created."""
+    """chat.completion and its chunks. The role is on a choice's first chunk only; all share id and created."""
 
-    def __init__(self, request: ChatRequest, *, answer_id: str = "", created: int = 0) -> None:
+    def __init__(
+        self, request: ChatRequest, *, answer_id: str = "", created: int = 0, index: int = 0
+    ) -> None:
         self._include_usage = request.include_usage
+        self._index = index
         self._id = answer_id or f"chatcmpl-{secrets.token_hex(12)}"
         self._created = created or int(time.time())
         self._model = request.model
         head = orjson.dumps(self._head("chat.completion.chunk"))[:-1]
-        self._chunk = b"data: " + head + b',"choices":[{"index":0,"delta":{'
+        self._chunk = b'data: %b,"choices":[{"index":%d,"delta":{' % (head, index)
         self._tail = b"data: " + head + b',"choices":[],"usage":'
         self._role = b'"role":"assistant",'
         self._calls = 0
@@ -49,32 +52,38 @@ class ChatEncoder:
         if type(event) is ToolCall:
             return self._delta(b'"","tool_calls":' + orjson.dumps([self._call(event)]))
         if type(event) is Finish:
-            return self._end(event)
+            return self.last(event) + self.tail(usage_of([event]))
         return b""
 
     def _delta(self, content: bytes) -> bytes:
         role, self._role = self._role, b""
         return b"".join((self._chunk, role, b'"content":', content, b'},"finish_reason":null}]}\n\n'))
 
-    def _end(self, finish: Finish) -> bytes:
+    def last(self, finish: Finish) -> bytes:
+        """The chunk that ends the choice."""
         first = self._delta(b'""') if self._role else b""
-        reason = orjson.dumps(self._reason(finish))
-        last = b'%b},"finish_reason":%b}]}\n\n' % (self._chunk, reason)
-        usage = b"%b%b}\n\n" % (self._tail, orjson.dumps(_usage(finish))) if self._include_usage else b""
-        return first + last + usage + _DONE
+        return first + b'%b},"finish_reason":%b}]}\n\n' % (self._chunk, orjson.dumps(self._reason(finish)))
+
+    def tail(self, usage: dict[str, int]) -> bytes:
+        """What ends the stream."""
+        told = b"%b%b}\n\n" % (self._tail, orjson.dumps(usage)) if self._include_usage else b""
+        return told + DONE
 
     def whole(self, events: Sequence[Event]) -> bytes:
-        message: dict[str, Any] = {"role": "assistant", "content": _joined(events, TextDelta)}
-        reasoning = _joined(events, ReasoningDelta)
+        return self.object([self.choice(events)], usage_of([finish_of(events)]))
+
+    def choice(self, events: Sequence[Event]) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": joined(events, TextDelta)}
+        reasoning = joined(events, ReasoningDelta)
         if reasoning:
             message["reasoning"] = reasoning
         calls = [self._call(event) for event in events if type(event) is ToolCall]
         if calls:
             message["tool_calls"] = calls
-        finish = events[-1]
-        assert type(finish) is Finish, "the engine's last event is Finish"
-        choice = {"index": 0, "message": message, "finish_reason": self._reason(finish)}
-        return orjson.dumps(self._head("chat.completion") | {"choices": [choice], "usage": _usage(finish)})
+        return {"index": self._index, "message": message, "finish_reason": self._reason(finish_of(events))}
+
+    def object(self, choices: Sequence[dict[str, Any]], usage: dict[str, int]) -> bytes:
+        return orjson.dumps(self._head("chat.completion") | {"choices": choices, "usage": usage})
 
     def error(self, status: int, message: str, code: str | None) -> bytes:
         return sse(errors.envelope("openai", status, message, code))
@@ -85,7 +94,7 @@ class ChatEncoder:
             "object": kind,
             "created": self._created,
             "model": self._model,
-            "system_fingerprint": _FINGERPRINT,
+            "system_fingerprint": FINGERPRINT,
         }
 
     def _call(self, call: ToolCall) -> dict[str, Any]:
@@ -113,13 +122,22 @@ def _encoded(vector: bytes, encoding: str) -> str | list[float]:
     return base64.b64encode(vector).decode() if encoding == "base64" else floats(vector)
 
 
-def _joined(events: Sequence[Event], kind: type[TextDelta] | type[ReasoningDelta]) -> str:
+def joined(events: Sequence[Event], kind: type[TextDelta] | type[ReasoningDelta]) -> str:
     return "".join([event.text for event in events if isinstance(event, kind)])
 
 
-def _usage(finish: Finish) -> dict[str, int]:
+def finish_of(events: Sequence[Event]) -> Finish:
+    finish = events[-1]
+    assert type(finish) is Finish, "the engine's last event is Finish"
+    return finish
+
+
+def usage_of(ends: Sequence[Finish], choices: int = 1) -> dict[str, int]:
+    """Of all answers together; a prompt with several choices counts once."""
+    prompt = sum(finish.prompt_tokens for finish in ends[::choices])
+    completion = sum(finish.completion_tokens for finish in ends)
     return {
-        "prompt_tokens": finish.prompt_tokens,
-        "completion_tokens": finish.completion_tokens,
-        "total_tokens": finish.prompt_tokens + finish.completion_tokens,
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
     }
