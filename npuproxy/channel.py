@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from daphne.http_protocol import HTTPFactory
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.web import http
 from twisted.web.http_headers import Headers
 
@@ -57,12 +58,17 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
     arriving_since: float | None = None
     head_complete = False
     _held: list[bytes] | None = None
+    _plain = True
+    """False under TLS, where what is written must not go to the socket as it is."""
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self.transport.bufferSize = WRITE_BUFFER_BYTES
+        connection = self.transport
+        if isinstance(connection, ProtocolWrapper):  # TLS
+            self._plain, connection = False, connection.transport
+        connection.bufferSize = WRITE_BUFFER_BYTES
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            self.transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+            connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self.factory.channels.add(self)
 
     def connectionLost(self, reason: Any) -> None:
@@ -101,7 +107,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         if not held:
             return
         data, transport = b"".join(held), self.transport
-        if transport.connected and not (transport.dataBuffer or transport._tempDataLen):
+        if self._plain and transport.connected and not (transport.dataBuffer or transport._tempDataLen):
             with suppress(OSError):  # the transport meets it again, and knows what to do
                 data = data[transport.socket.send(data) :]
         transport.write(data)
@@ -203,7 +209,10 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         lines += [name + b": " + value for name, value in fields]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + answer.body)
         self.setTimeout(LINGER_S)
-        self.transport.loseWriteConnection()
+        if self._plain:
+            self.transport.loseWriteConnection()
+        else:
+            self.loseConnection()  # says so to the client, then waits for it to say so too
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         if self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:

@@ -73,12 +73,6 @@ def _read(
         raise ConfigurationError(f"{found[0]}: {found[1]!r} is not {error}") from None
 
 
-def refuse(name: str, way_out: str) -> None:
-    """For what would be dangerous to leave out in silence. Raises ConfigurationError when the variable is set."""
-    if os.environ.get(name, "").strip():
-        raise ConfigurationError(f"{name}: {way_out}")
-
-
 def env_text(name: str, default: str, meaning: str, *, shown: str = "", aliases: Sequence[str] = ()) -> str:
     return _read(name, str, default, shown or default, meaning, aliases)
 

@@ -22,6 +22,10 @@ _FORWARDING = frozenset(
         b"x-cluster-client-ip",
     )
 )
+_TELLING = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
+"""A proxy sets one of them and lets the others through as its client wrote them: so none may
+say what another denies."""
+
 _FORWARDED_FOR = re.compile(r'for\s*=\s*(?:"\[?([^"\]]+)\]?(?::\d+)?"|([^;,\s]+))', re.IGNORECASE)
 
 
@@ -58,21 +62,23 @@ class Peers:
             return self._is_local(address)
         if not _is_in(address, self._proxies):
             return False
-        origin = self._origin(forwarding)
-        return origin is not None and self._is_local(origin)
+        told = [self._origin(forwarding, name) for name in _TELLING if _has(forwarding, name)]
+        return bool(told) and all(origin is not None and self._is_local(origin) for origin in told)
 
     def _is_local(self, address: Address) -> bool:
         return address.is_loopback or _is_in(address, self.networks)
 
-    def _origin(self, headers: list[Header]) -> Address | None:
+    def _origin(self, headers: list[Header], name: bytes) -> Address | None:
         """The last hop that is no trusted proxy: what stands further left was written by whoever asks."""
-        hops = (
-            _hops(headers, b"forwarded") or _hops(headers, b"x-forwarded-for") or _hops(headers, b"x-real-ip")
-        )
+        hops = _hops(headers, name)
         for hop in reversed(hops):
             if hop is None or not _is_in(hop, self._proxies):
                 return hop
         return hops[0] if hops else None
+
+
+def _has(headers: list[Header], name: bytes) -> bool:
+    return any(key == name for key, _ in headers)
 
 
 def _hops(headers: list[Header], name: bytes) -> list[Address | None]:

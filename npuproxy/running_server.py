@@ -6,9 +6,10 @@ from pathlib import Path
 
 import httpx
 import psutil
+from django.conf import settings
 from msgspec import Struct
 
-from npuproxy import data_folder
+from npuproxy import data_folder, tls_files
 
 HEARTBEAT_S = 10.0
 
@@ -21,6 +22,11 @@ class RunningServer(Struct, frozen=True):
     since: float
     """Unix time of its process's start."""
 
+    def client(self, timeout: float | httpx.Timeout) -> httpx.Client:
+        """Asks it and nobody else. Raises OSError when a file of the certificate cannot be read."""
+        verify = tls_files.own_client(settings.TLS) if self.url.startswith("https:") else False
+        return httpx.Client(base_url=self.url, timeout=timeout, trust_env=False, verify=verify)
+
 
 def find(folder: Path) -> RunningServer | None:
     """None when none answers: its file may be that of a server that was killed."""
@@ -29,7 +35,8 @@ def find(folder: Path) -> RunningServer | None:
         return None
     try:
         since = psutil.Process(int(address["pid"])).create_time()
-        answer = httpx.get(str(address["url"]), timeout=HEARTBEAT_S, trust_env=False)
-    except (psutil.Error, httpx.HTTPError, ValueError):
+        with RunningServer(str(address["url"]), int(address["pid"]), since).client(HEARTBEAT_S) as client:
+            answer = client.get("/")
+    except (psutil.Error, httpx.HTTPError, OSError, ValueError):
         return None
     return RunningServer(str(address["url"]), int(address["pid"]), since) if answer.is_success else None

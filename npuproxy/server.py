@@ -34,9 +34,11 @@ from twisted.logger import (
     STDLibLogObserver,
     globalLogBeginner,
 )
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from npuproxy.channel import Factory, Limits
 from npuproxy.gate import Gate
+from npuproxy.tls import Connections
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +67,14 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
     """HTTP on adopted sockets. `on_ready` is called once requests are answered."""
 
     def __init__(
-        self, gate: Gate, limits: Limits, lifecycle: Lifecycle, on_ready: Callable[[], None]
+        self,
+        gate: Gate,
+        limits: Limits,
+        lifecycle: Lifecycle,
+        on_ready: Callable[[], None],
+        secured: Connections | None = None,
     ) -> None:
+        """`secured`: every listening socket speaks TLS."""
         super().__init__(gate, endpoints=["adopted"], signal_handlers=False, server_name="")
         self.judge = gate.judge
         self.identity = gate.identity
@@ -74,6 +82,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
         self._limits = limits
         self._lifecycle = lifecycle
         self._on_ready = on_ready
+        self._secured = secured
         self._stopping: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
 
@@ -107,7 +116,10 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
 
     def adopt(self, listener: socket.socket) -> None:
         """Serve on a bound socket from now on."""
-        self.listeners.append(reactor.adoptStreamPort(listener.fileno(), listener.family, self.http_factory))
+        factory = self.http_factory
+        if self._secured is not None:
+            factory = TLSMemoryBIOFactory(self._secured, False, factory)
+        self.listeners.append(reactor.adoptStreamPort(listener.fileno(), listener.family, factory))
         listener.close()
 
     # --- Stopping -------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import platformdirs
 import psutil
 
 from inference.config import EngineConfig
-from npuproxy import broker, data_folder, database, env, logs, model_settings
+from npuproxy import broker, data_folder, database, env, logs, model_settings, tls_files
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = re.findall(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[0]
@@ -61,6 +61,7 @@ TRUSTED_PROXIES: tuple[env.Network, ...] = env.env_list(
     shown="none",
     each=env.network,
 )
+TLS = tls_files.read_settings()
 MAX_BODY_BYTES = env.env_bytes(
     "NPU_PROXY_MAX_BODY",
     64 * 1024**2,
@@ -237,8 +238,6 @@ EVENT_LOOP = env.env_choice(
     "`auto`: uvloop where there is one; `selector`: the plain loop, and workers on loopback ports, as on "
     "Windows",
 )
-for _variable in ("NPU_PROXY_TLS_CERT", "NPU_PROXY_TLS_KEY", "NPU_PROXY_TLS_CLIENT_CA"):
-    env.refuse(_variable, "this version serves plain HTTP only; unset it and put a TLS proxy in front")
 REAL_INFERENCE = env.env_switch(
     "NPU_PROXY_REAL_INFERENCE", "1 is accepted in silence, 0 gives a warning: nothing here is ever invented"
 )
@@ -319,8 +318,9 @@ SESSION_COOKIE_NAME = "npuproxy_session"  # cookies are shared by all ports of a
 CSRF_COOKIE_NAME = "npuproxy_csrf"
 SESSION_COOKIE_SAMESITE = "Strict"
 CSRF_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TLS.cert is not None
 SILENCED_SYSTEM_CHECKS = [
-    # HTTPS only, of cookies and of everything: this is plain HTTP on loopback, and a proxy's business elsewhere.
+    # HTTPS only, of cookies and of everything: it is for the operator to say (NPU_PROXY_TLS_CERT).
     "security.W004",
     "security.W008",
     "security.W012",

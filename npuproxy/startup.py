@@ -9,7 +9,7 @@ import time
 from django.conf import settings
 
 from inference.engine import Engine
-from npuproxy import banner, data_folder, event_loop, first_start, listening
+from npuproxy import banner, data_folder, event_loop, first_start, listening, tls
 from npuproxy.env import ConfigurationError
 from npuproxy.lifecycle import EMBEDDING, Lifecycle
 from registry import blobs
@@ -26,11 +26,12 @@ def serve(began: float) -> None:
     _check_log_file()
     if settings.REAL_INFERENCE is False:
         logger.warning("NPU_PROXY_REAL_INFERENCE=0 is ignored: nothing is invented here, models really run")
+    secured = tls.connections(settings.TLS)
     sockets = listening.open_sockets(settings.HOST, settings.PORT)
     with data_folder.locked(settings.DATA_DIR):
         password = first_start.prepare_database()
         port: int = sockets[0].getsockname()[1]
-        url = banner.url(settings.HOST, port)
+        url = banner.url(settings.HOST, port, "https" if secured else "http")
 
         def ready() -> None:
             data_folder.write_address(settings.DATA_DIR, url)
@@ -51,7 +52,7 @@ def serve(began: float) -> None:
             settings.READ_TIMEOUT_S,
             uploads=upload.Rules(blobs.folder(), settings.MAX_UPLOAD_BYTES),
         )
-        server = Server(asgi.build(), limits, lifecycle, ready)
+        server = Server(asgi.build(), limits, lifecycle, ready, secured)
         try:
             server.run(
                 sockets, loop, plain_signals=settings.EVENT_LOOP == "selector" or sys.platform == "win32"

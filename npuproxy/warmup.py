@@ -68,7 +68,7 @@ class InServer:
 
     def __init__(self, server: RunningServer) -> None:
         timeout = httpx.Timeout(30, read=LOAD_DEADLINE_S + 60)
-        self._client = httpx.Client(base_url=server.url, timeout=timeout, trust_env=False)
+        self._client = server.client(timeout)
 
     def __enter__(self) -> Self:
         return self

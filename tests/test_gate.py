@@ -262,6 +262,11 @@ def test_a_preflight_names_what_is_allowed() -> None:
         ("10.0.0.1", {"forwarded": 'for="[::1]:80";proto=http'}, True),
         ("10.0.0.1", {"forwarded": "for=172.17.0.9, for=192.0.2.1"}, False),
         ("10.0.0.1", {"x_forwarded_proto": "https"}, False),
+        ("10.0.0.1", {"forwarded": "for=127.0.0.1", "x_forwarded_for": "192.0.2.7"}, False),
+        ("10.0.0.1", {"forwarded": "for=192.0.2.7", "x_forwarded_for": "127.0.0.1"}, False),
+        ("10.0.0.1", {"x_real_ip": "127.0.0.1", "x_forwarded_for": "192.0.2.7"}, False),
+        ("10.0.0.1", {"x_real_ip": "172.17.0.9", "x_forwarded_for": "172.17.0.9"}, True),
+        ("10.0.0.1", {"forwarded": "proto=https", "x_forwarded_for": "172.17.0.9"}, False),
     ],
 )
 def test_who_needs_no_key(client: str, given: dict[str, str], trusted: bool) -> None:
