@@ -11,6 +11,7 @@ from inference.errors import BadRequest, InvalidGrammar
 from inference.grammar import check_bounds, thinking_of
 from inference.pattern_grammar import quoted
 from inference.schema_grammar import TooLarge, Unsupported, rules_of
+from inference.thinking import ThinkTags
 from inference.tools.family import CallForm
 from inference.types import Constraint, Tool, ToolChoice
 
@@ -38,6 +39,7 @@ def calls_config(
     *,
     after_thinking: bool,
     thinking_open: bool,
+    tags: ThinkTags,
     vocab_size: int,
 ) -> dict[str, Any]:
     """What the worker needs, as `grammar.structured_config` has it. Raises InvalidGrammar that names the tool."""
@@ -59,8 +61,8 @@ def calls_config(
     ]
     more = "" if form.one or not choice.parallel else f"({quoted(form.between)} call){{0,{MOST_CALLS - 1}}}"
     root = f"root ::= {_literal(form.start)} call {more} {_literal(form.end)}\ncall ::= {' | '.join(calls)}\n"
-    thinking = thinking_of(after_thinking, thinking_open)
-    return {"grammar": root + text, "thinking": thinking, "relaxed": ", ".join(relaxed)}
+    thinking = thinking_of(after_thinking, thinking_open, tags)
+    return {"grammar": root + text, **thinking, "relaxed": ", ".join(relaxed)}
 
 
 def _literal(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,7 @@ from inference.template_sandbox import TakesLong, TemplateSandbox, charge, set_b
 from inference.template_threads import RenderTimeout, TemplateThreads
 from inference.thinking import THINK, think_tags
 from inference.tokenizer import AddedToken, added_tokens, read_json
+from inference.tools.families import family_of
 from inference.types import ChatRequest, Message, ModelSpec, Tool, ToolCall
 
 PLAIN_TEMPLATE = "{{ messages | map(attribute='content') | join('\\n') }}"
@@ -23,6 +25,9 @@ LARGEST_SOURCE = 512 * 1024
 SMALL_MESSAGES = 20
 SMALL_CHARS = 8_000
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+
+_EFFORTS = {"low": "low", "medium": "medium", "high": "high", "max": "high"}
+"""As templates know them: gpt-oss has three."""
 
 _threads = TemplateThreads()
 
@@ -36,7 +41,11 @@ class ChatTemplate:
         self.source = sources["default"]
         found = think_tags(self.source)
         self.think_tags = found or THINK
+        self.family = family_of(self.source)
+        """How the model writes calls, unless PARAMETER tool_parser says otherwise."""
         self._thinks = found is not None
+        self._efforts = "reasoning_effort" in self.source
+        self._short_ids = "length 9" in self.source
         special = [token.content for token in added if token.special]
         structure = [
             token.content for token in added if any(token.content in text for text in sources.values())
@@ -63,9 +72,11 @@ class ChatTemplate:
         """The prompt up to where the model's answer begins. Raises BadRequest that names the template."""
         if _is_small(request):
             with suppress(TakesLong):
-                return self._rendered(request.messages, request.tools, think, brief=True)
+                return self._rendered(request.messages, request.tools, think, request.effort, brief=True)
         try:
-            return await _threads.run(lambda: self._rendered(request.messages, request.tools, think))
+            return await _threads.run(
+                lambda: self._rendered(request.messages, request.tools, think, request.effort)
+            )
         except RenderTimeout as error:
             raise self._fault(error) from None
 
@@ -82,7 +93,12 @@ class ChatTemplate:
             raise self._fault(error) from error
 
     def _rendered(
-        self, messages: tuple[Message, ...], tools: tuple[Tool, ...], think: bool, brief: bool = False
+        self,
+        messages: tuple[Message, ...],
+        tools: tuple[Tool, ...],
+        think: bool,
+        effort: str = "",
+        brief: bool = False,
     ) -> Prompt:
         quoting = Quoting()
         template = self._templates.get("tool_use" if tools else "default", self._templates["default"])
@@ -96,6 +112,8 @@ class ChatTemplate:
                 "enable_thinking": think,
                 "thinking": think,
             }
+            if self._efforts and (effort or not think):
+                values["reasoning_effort"] = _EFFORTS.get(effort, "low")
         except RecursionError:
             raise BadRequest("messages or tools are nested too deeply", "messages") from None
         set_budget(_chars(messages), brief)
@@ -118,12 +136,17 @@ class ChatTemplate:
         if message.thinking:
             value["reasoning_content"] = quoting.quote(message.thinking, self._control)
         if message.tool_calls:
-            value["tool_calls"] = [quoting.quote(_call(call), self._control) for call in message.tool_calls]
+            calls = [_call(call, self._id(call.id)) for call in message.tool_calls]
+            value["tool_calls"] = [quoting.quote(call, self._control) for call in calls]
         if message.tool_name:
             value["name"] = quoting.quote(message.tool_name, self._control)
         if message.tool_call_id:
-            value["tool_call_id"] = quoting.quote(message.tool_call_id, self._control)
+            value["tool_call_id"] = quoting.quote(self._id(message.tool_call_id), self._control)
         return value
+
+    def _id(self, id: str) -> str:
+        """Mistral's templates refuse ids that are not nine letters and digits; the same id stays the same."""
+        return hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[:9] if self._short_ids else id
 
     def _found(self) -> frozenset[str]:
         """Tried, not guessed from names: does a tool show in the prompt, and does thinking change it?"""
@@ -135,7 +158,8 @@ class ChatTemplate:
         except RenderTimeout:
             return frozenset()  # each request will be told
         found = {"tools"} if tools is not None and probe.name in tools.text else set()
-        if on is not None and self._thinks and (on.opens(self.think_tags.open) or off != on):
+        changes = on is not None and (on.opens(self.think_tags.open) or off != on)
+        if self.family.think is not None or (self._thinks and changes):
             found.add("thinking")
         return frozenset(found)
 
@@ -201,6 +225,6 @@ def _tool(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
+def _call(call: ToolCall, id: str) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
-    return {"id": call.id, "type": "function", "function": function}
+    return {"id": id, "type": "function", "function": function}

@@ -18,6 +18,7 @@ from inference.errors import BadRequest, InferenceError, InvalidGrammar, Unavail
 from inference.grammar import check_bounds, structured_config
 from inference.process import WorkerProcess
 from inference.spare import SpareWorker
+from inference.thinking import ThinkTags
 from inference.tools.family import CallForm
 from inference.types import Constraint, ModelSpec, Tool, ToolChoice
 from inference.worker import messages as wire
@@ -56,13 +57,18 @@ class ConstraintChecks:
         *,
         after_thinking: bool,
         thinking_open: bool,
+        tags: ThinkTags,
     ) -> dict[str, Any]:
         """What the worker needs for this constraint. Raises InvalidGrammar."""
 
         def config_of() -> dict[str, Any]:
             check_bounds(constraint)
             return structured_config(
-                constraint, after_thinking=after_thinking, thinking_open=thinking_open, vocab_size=vocab_size
+                constraint,
+                after_thinking=after_thinking,
+                thinking_open=thinking_open,
+                tags=tags,
+                vocab_size=vocab_size,
             )
 
         brief = len(constraint.schema) <= BRIEF_CHARS
@@ -79,11 +85,12 @@ class ConstraintChecks:
         *,
         after_thinking: bool,
         thinking_open: bool,
+        tags: ThinkTags,
     ) -> dict[str, Any]:
         """The same for an answer that must call. Raises InvalidGrammar."""
         config = await asyncio.to_thread(
             calls_config, tools, choice, form,
-            after_thinking=after_thinking, thinking_open=thinking_open, vocab_size=vocab_size,
+            after_thinking=after_thinking, thinking_open=thinking_open, tags=tags, vocab_size=vocab_size,
         )  # fmt: skip
         return await self.checked(config, spec, vocab_size, "tools")
 

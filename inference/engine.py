@@ -219,14 +219,19 @@ class Engine:
         truncate = request.truncate or (request.truncate is None and self.config.overflow == "truncate")
         job = await preparation.chat_job(spec, request, text, began, limit=limit, truncate=truncate)
         vocab_size = text.codec.vocab_size
-        thinking = {"after_thinking": job.think, "thinking_open": job.starts_in_thinking}
+        thinks, tags = job.think, job.family.think or job.think_tags
         if request.tool_choice.required:
             form = job.family.form(text.template.source)
             grammar = await self._constraints.compiled_calls(
-                request.tools, request.tool_choice, form, spec, vocab_size, **thinking
-            )
+                request.tools, request.tool_choice, form, spec, vocab_size,
+                after_thinking=thinks, thinking_open=job.starts_in_thinking, tags=tags,
+            )  # fmt: skip
         elif request.constraint is not None:
-            grammar = await self._constraints.compiled(request.constraint, spec, vocab_size, **thinking)
+            thinks = thinks and not job.family.answer_only  # such a prompt has left no room for thoughts
+            grammar = await self._constraints.compiled(
+                request.constraint, spec, vocab_size,
+                after_thinking=thinks, thinking_open=job.starts_in_thinking, tags=tags,
+            )  # fmt: skip
         else:
             return job
         return preparation.with_grammar(job, grammar)

@@ -14,6 +14,7 @@ import msgspec
 from inference.errors import InvalidGrammar
 from inference.pattern_grammar import PatternError, UnsupportedPattern, parse, repetitions
 from inference.schema_grammar import JSON_OBJECT, TooLarge, Unsupported, grammar_of, resolve
+from inference.thinking import THINK, ThinkTags
 from inference.types import Constraint
 
 MAX_BYTES = 64 * 1024
@@ -54,8 +55,10 @@ def check_bounds(constraint: Constraint) -> None:
     _Bounds(schema).check()
 
 
-def thinking_of(after_thinking: bool, thinking_open: bool) -> Thinking:
-    return "open" if thinking_open else "optional" if after_thinking else ""
+def thinking_of(after_thinking: bool, thinking_open: bool, tags: ThinkTags) -> dict[str, str]:
+    """The part of a config that says where thoughts may come, and between which tags."""
+    thinking: Thinking = "open" if thinking_open else "optional" if after_thinking else ""
+    return {"thinking": thinking, "open": tags.open, "close": tags.close} if thinking else {"thinking": ""}
 
 
 def structured_config(
@@ -63,22 +66,23 @@ def structured_config(
     *,
     after_thinking: bool,
     thinking_open: bool = False,
+    tags: ThinkTags = THINK,
     vocab_size: int = LARGE_VOCABULARY,
 ) -> dict[str, Any]:
-    """Plain values for `worker/grammar_config.py`: `grammar`, `thinking`, and `relaxed`.
+    """Plain values for `worker/grammar_config.py`: `grammar`, `thinking` and its tags, and `relaxed`.
 
     `after_thinking`: thoughts may come first. `thinking_open`: the prompt ends inside of them. `relaxed` names what the
     grammar leaves open, because to enforce it would take seconds with so large a vocabulary; '' mostly. Call it after
     `check_bounds`. Raises InvalidGrammar.
     """
-    thinking = thinking_of(after_thinking, thinking_open)
+    thinking = thinking_of(after_thinking, thinking_open, tags)
     if not constraint.schema:
-        return {"grammar": JSON_OBJECT, "thinking": thinking, "relaxed": ""}
+        return {"grammar": JSON_OBJECT, **thinking, "relaxed": ""}
     try:
         grammar, relaxed = grammar_of(msgspec.json.decode(constraint.schema), vocab_size)
     except (Unsupported, TooLarge) as error:
         raise _fault("$", str(error)) from error
-    return {"grammar": grammar, "thinking": thinking, "relaxed": ", ".join(relaxed)}
+    return {"grammar": grammar, **thinking, "relaxed": ", ".join(relaxed)}
 
 
 def _fault(path: str, fault: str) -> InvalidGrammar:

@@ -51,7 +51,7 @@ class OutputParser:
         self._opens = (*family.opens, *self._silent) if self._reads else self._silent
         self._marks = _marks((*self._stops, *self._opens))
         self._family, self._tags = family, tags
-        self._closes = (*family.ends_thoughts, tags.close) if family.always else (tags.close,)
+        self._closes = family.ends_thoughts or (tags.close,)
         self._show_thoughts, self._one_call = show_thoughts, one_call
         self._events: list[Event] = []
         self._held = ""
@@ -224,11 +224,11 @@ class _Marks:
         self._longest = max(map(len, strings), default=1)
 
     def overlap(self, text: str) -> int:
-        """Length of the longest end of `text` that begins one of the strings."""
+        """Length of the longest end of `text` that begins one of the strings and is shorter than it."""
         for at in range(max(0, len(text) - self._longest + 1), len(text)):
             if text[at] in self._first:
                 end = text[at:]
-                if any(s.startswith(end) for s in self.strings):
+                if any(len(s) > len(end) and s.startswith(end) for s in self.strings):
                     return len(end)
         return 0
 

@@ -99,7 +99,7 @@ async def chat_job(
     while True:
         least = text.codec.least_tokens(_chars(request.messages))
         if least < limit:
-            prompt = await text.template.render(request, think)
+            prompt = await _prompt(spec, request, text, think)
             check_shown(request, prompt)
             ids = await text.codec.encode_async(prompt)
             if len(ids) < limit or not truncate:
@@ -118,11 +118,26 @@ async def chat_job(
     )  # fmt: skip
 
 
+async def _prompt(spec: ModelSpec, request: ChatRequest, text: Text, think: bool) -> Prompt:
+    """Off means off: a template that begins thoughts whatever it is told has them ended here.
+
+    So is, where thoughts and calls are channels of the answer, an answer that may have neither or must be JSON.
+    """
+    prompt = await text.template.render(request, think)
+    family, tags = text.family(spec), text.template.think_tags
+    plain = request.constraint is not None and not request.tool_choice.required
+    if family.answer_only and (plain or not (think or request.tools)):
+        return structs.replace(prompt, text=prompt.text + family.answer_only)
+    if not think and prompt.opens(tags.open):
+        return structs.replace(prompt, text=f"{prompt.text.rstrip()}\n\n{tags.close}\n\n")
+    return prompt
+
+
 async def count(spec: ModelSpec, request: ChatRequest, text: Text) -> int:
     """The tokens of the prompt that a generation would begin with."""
     check_messages(request, text)
     request = structs.replace(request, messages=messages_of(spec, request))
-    prompt = await text.template.render(request, thinks(spec, request))
+    prompt = await _prompt(spec, request, text, thinks(spec, request))
     return len(await text.codec.encode_async(prompt))
 
 

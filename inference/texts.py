@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from inference.chat_template import ChatTemplate
 from inference.tokenizer import TextCodec
-from inference.tools.families import FAMILIES, family_of
+from inference.tools.families import FAMILIES
 from inference.tools.family import Family
 from inference.types import ModelSpec
 
@@ -21,7 +21,6 @@ class Text:
     def __init__(self, codec: TextCodec, template: ChatTemplate | None) -> None:
         self.codec = codec
         self._template = template
-        self._family = family_of(template.source if template else "")
 
     @property
     def template(self) -> ChatTemplate:
@@ -30,9 +29,7 @@ class Text:
 
     def family(self, spec: ModelSpec) -> Family:
         """How this model writes calls of tools."""
-        if spec.tool_parser:
-            return FAMILIES[spec.tool_parser]
-        return self._family
+        return FAMILIES[spec.tool_parser] if spec.tool_parser else self.template.family
 
 
 def _open(spec: ModelSpec) -> Text:

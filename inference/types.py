@@ -195,6 +195,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     tool_choice: ToolChoice = ToolChoice()
     think: bool | None = None
     """None: on if the model can."""
+    effort: str = ""
+    """Of thinking: low, medium, high or max, for templates that know it; '' leaves it to them."""
     sampling: Sampling = Sampling()
     constraint: Constraint | None = None
     num_ctx: int | None = None

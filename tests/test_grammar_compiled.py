@@ -247,7 +247,7 @@ def test_what_can_be_served_passes_the_check(checker: GrammarChecker, name: str)
 def test_a_bad_grammar_is_refused_in_words_and_the_next_one_passes(
     checker: GrammarChecker, config: dict[str, str], reason: str, thinking: str
 ) -> None:
-    refusal = checker.check({**config, "thinking": thinking, "relaxed": ""})
+    refusal = checker.check({**config, "thinking": thinking, "open": "<think>", "close": "</think>"})
     assert refusal is not None
     assert reason in refusal
     assert "/" not in refusal, "a path of the machine that built the runtime"

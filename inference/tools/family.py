@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 from msgspec import Struct
 
+from inference.thinking import ThinkTags
 from inference.types import ToolCall
 
 _ID_LETTERS = string.ascii_lowercase + string.digits
@@ -77,6 +78,10 @@ class Family(Struct, frozen=True):
     """Also when no tools were offered."""
     ends_thoughts: tuple[str, ...] = ()
     """Where thoughts end, when they are written between this family's own tags; the tag is left to the reader."""
+    think: ThinkTags | None = None
+    """Around thoughts, where they are written between this family's own tags."""
+    answer_only: str = ""
+    """Behind the prompt, this leaves the model nothing to do but to answer: no thoughts, no calls."""
     tags: tuple[str, ...] = ()
     """All its tags, shown to the parser even where a tokenizer calls them control tokens."""
 

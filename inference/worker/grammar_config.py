@@ -10,10 +10,10 @@ _Config = genai.StructuredOutputConfig
 
 
 def structured_output_config(config: dict[str, Any]) -> genai.StructuredOutputConfig:
-    """`config` holds `grammar` (EBNF), and `thinking`: '', 'optional' or 'open'.
+    """`config` holds `grammar` (EBNF), and `thinking`: '', 'optional' or 'open', with its tags.
 
-    With thinking the answer is free until `</think>`: xgrammar's sequences may hold text without an end only inside of
-    a tag. 'optional': thoughts may come first; 'open': the prompt has already opened them.
+    With thinking the answer is free until the closing tag: xgrammar's sequences may hold text without an end only inside
+    of a tag. 'optional': thoughts may come first; 'open': the prompt has already opened them.
     """
     made = _Config()
     thinking = config["thinking"]
@@ -27,7 +27,7 @@ def structured_output_config(config: dict[str, Any]) -> genai.StructuredOutputCo
         _Config.EBNF(config["grammar"]) if "grammar" in config else _Config.JSONSchema(config["json_schema"])
     )
     space = _Config.EBNF('root ::= "\\n"{0,2}')
-    begin = "" if thinking == "open" else "<think>"
-    thought = _Config.Concat(_Config.Tag(begin, _Config.AnyText(), "</think>"), space, answer)
+    begin = "" if thinking == "open" else config["open"]
+    thought = _Config.Concat(_Config.Tag(begin, _Config.AnyText(), config["close"]), space, answer)
     made.compound_grammar = thought if thinking == "open" else _Config.Union(thought, answer)
     return made
