@@ -192,7 +192,7 @@ class OutputParser:
 
     def _stopped(self, text: str) -> bool:
         """Shows the text before the stop string that is complete first, if there is one."""
-        found = _first(text, self._stops)
+        found = _first(text, self._stops) if self._stops else None
         if found is None:
             return False
         at, self.stop_sequence = found
@@ -211,6 +211,9 @@ class OutputParser:
 
 def _first(text: str, strings: tuple[str, ...]) -> tuple[int, str] | None:
     """Place and string of the one that is complete first in `text`; of two complete at once the longer."""
+    if len(strings) == 1:
+        at = text.find(strings[0])
+        return (at, strings[0]) if at >= 0 else None
     found = [(at + len(string), at, string) for string in strings if (at := text.find(string)) >= 0]
     return min(found)[1:] if found else None
 

@@ -29,7 +29,7 @@ class Text:
 
     def family(self, spec: ModelSpec) -> Family:
         """How this model writes calls of tools."""
-        return FAMILIES[spec.tool_parser] if spec.tool_parser else self.template.family
+        return FAMILIES.get(spec.tool_parser) or self.template.family
 
 
 def _open(spec: ModelSpec) -> Text:

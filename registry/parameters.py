@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from inference.errors import BadRequest
 from inference.sampling import bounded
+from inference.tools.families import FAMILIES
 from inference.types import Sampling
 
 Parameters = Mapping[str, Any]
@@ -46,9 +47,12 @@ KINDS: Final = {
     "use_mmap": "boolean",
     "num_thread": "integer",
     "draft_num_predict": "integer",
+    "tool_parser": "string",
 }
 """Ollama's parameters. From num_keep on: checked, then ignored; they tune llama.cpp, and nothing is reloaded
-for a request."""
+for a request. `tool_parser` is ours: the family whose way of writing calls the model has."""
+REQUEST_KINDS: Final = {name: kind for name, kind in KINDS.items() if name != "tool_parser"}
+"""Those that a request may set as its `options`."""
 _RETIRED: Final = frozenset(
     {
         *("embedding_only", "f16_kv", "logits_all", "low_vram", "mirostat", "mirostat_eta", "mirostat_tau"),
@@ -70,8 +74,13 @@ def sampling(parameters: Parameters) -> Sampling:
         known["max_tokens"] = int(parameters["num_predict"])
     if parameters.get("stop"):
         known["stop"] = tuple(str(value) for value in _values(parameters["stop"]))
-    used = {*_SAMPLING, "num_predict", "num_ctx", "stop"}
+    used = {*_SAMPLING, "num_predict", "num_ctx", "stop", "tool_parser"}
     return Sampling(**known, ignored=tuple(sorted(name for name in parameters if name not in used)))
+
+
+def tool_parser(parameters: Parameters) -> str:
+    """A family of `inference.tools`, or '' where the model's template tells it."""
+    return str(parameters.get("tool_parser") or "")
 
 
 def context_limit(parameters: Parameters) -> int:
@@ -108,6 +117,8 @@ def from_text(name: str, text: str) -> dict[str, Any]:
     try:
         if kind == "array":
             return {name: [text]}
+        if kind == "string":
+            return {name: text}
         if kind == "boolean":
             return {name: _BOOLEANS[text.strip().lower()]}
         if kind is not None:
@@ -136,6 +147,11 @@ def checked(parameters: Parameters) -> dict[str, Any]:
         kept[name] = list(value) if isinstance(value, tuple) else value
     if kept.get("num_ctx") is not None and kept["num_ctx"] < 0:
         raise BadRequest(f'"num_ctx": {kept["num_ctx"]} is negative', "parameters.num_ctx")
+    if (parser := kept.get("tool_parser", "hermes")) not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise BadRequest(
+            f"tool_parser: {parser[:80]!r} is none of the known ones: {known}", "parameters.tool_parser"
+        )
     bounded(sampling(kept))
     return kept
 

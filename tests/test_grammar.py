@@ -136,7 +136,7 @@ def test_alternatives_that_multiply_are_refused_before_they_fill_the_memory() ->
         ({"after_thinking": True, "thinking_open": True}, "open"),
     ],
 )
-def test_the_config_says_where_thoughts_may_come(arguments: dict[str, bool], thinking: str) -> None:
+def test_the_config_says_where_thoughts_may_come(arguments: dict[str, Any], thinking: str) -> None:
     for schema in ("", json.dumps(PERSON)):
         config = structured_config(Constraint(schema), **arguments)
         assert config["thinking"] == thinking

@@ -69,7 +69,7 @@ def drawer() -> Drawer:
     return Drawer(_favour_ends)
 
 
-def _config(schema: object, **options: bool) -> dict[str, Any]:
+def _config(schema: object, **options: Any) -> dict[str, Any]:
     constraint = Constraint(json.dumps(schema) if schema != "" else "")
     check_bounds(constraint)
     return structured_config(

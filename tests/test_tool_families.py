@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from inference.types import Event, ReasoningDelta, TextDelta, Tool, ToolCall
 TOOLS = (Tool(name="weather"),)
 ZURICH = ("call", "weather", {"city": "Zürich"})
 OSLO = ("call", "weather", {"city": "Oslo"})
-NOW = ("call", "now", {})
+NOW: tuple[object, ...] = ("call", "now", {})
 LISTED = '[{"name": "weather", "arguments": {"city": "Zürich"}}, {"name": "now", "arguments": {}}]'
 LLAMA = '{"name": "weather", "parameters": {"city": "Zürich"}}'
 V3 = '<｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{"city": "Zürich"}\n```<｜tool▁call▁end｜>'
@@ -54,7 +55,7 @@ def seen(events: list[Event]) -> Seen:
 
 
 def parser(family: str, **options: Any) -> OutputParser:
-    fields = {"thinking": False, "starts_in_thinking": False, "tools": TOOLS, "stop": ()}
+    fields: dict[str, Any] = {"thinking": False, "starts_in_thinking": False, "tools": TOOLS, "stop": ()}
     return OutputParser(**(fields | options), family=FAMILIES[family])
 
 
@@ -154,7 +155,7 @@ ANSWERS: list[tuple[str, str, Seen]] = [
 
 def _cut(said: str, places: list[int]) -> list[str]:
     edges = sorted({0, len(said), *(place % (len(said) + 1) for place in places)})
-    return [said[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [said[a:b] for a, b in pairwise(edges)]
 
 
 @pytest.mark.parametrize(("family", "said", "expected"), ANSWERS)

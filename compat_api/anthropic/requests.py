@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from compat_api.decoding import BodyDecoder
+from compat_api.efforts import EFFORTS
 from compat_api.refusals import require_model
 from compat_api.tools import with_tool_names
 from inference.errors import BadRequest
@@ -35,6 +36,10 @@ class Thinking(Struct):
     budget_tokens: int | None = None
 
 
+class OutputConfig(Struct):
+    effort: str | None = None
+
+
 class WireMessage(Struct):
     role: str | None = None
     content: Any = None
@@ -47,6 +52,7 @@ class CountBody(Struct):
     tools: list[WireTool] | None = None
     tool_choice: WireChoice | None = None
     thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
 
 
 class MessagesBody(CountBody):
@@ -98,6 +104,7 @@ def _request(wire: CountBody, sampling: Sampling, stream: bool) -> ChatRequest:
         tools=() if forbidden else _tools(wire.tools),
         tool_choice=_choice(wire.tool_choice),
         think=_think(wire.thinking),
+        effort=_effort(wire.output_config),
         sampling=sampling,
         stream=stream,
     )
@@ -127,6 +134,17 @@ def _think(wire: Thinking | None) -> bool | None:
             f"thinking.type: {wire.type!r} is none of enabled, adaptive, disabled", "thinking.type"
         )
     return None
+
+
+def _effort(wire: OutputConfig | None) -> str:
+    """How much to think once `thinking` is on; by itself it turns nothing on."""
+    effort = wire.effort if wire is not None and wire.effort else "none"
+    if effort not in EFFORTS:
+        raise BadRequest(
+            f"output_config.effort: {effort!r} is none of low, medium, high, xhigh, max",
+            "output_config.effort",
+        )
+    return EFFORTS[effort]
 
 
 def _system(given: object) -> str:

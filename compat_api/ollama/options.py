@@ -11,7 +11,7 @@ from inference.sampling import bounded
 from inference.types import Sampling
 from registry import parameters
 
-_KINDS = {**parameters.KINDS, "device": "string"}
+_KINDS = {**parameters.REQUEST_KINDS, "device": "string"}
 """What a request may set; `device` is ours."""
 
 

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from compat_api.decoding import BodyDecoder, quoted
 from compat_api.dialect import Preload
+from compat_api.efforts import THINK_LEVELS
 from compat_api.keep_alive import keep_alive_s
 from compat_api.ollama import responses
 from compat_api.ollama.options import read_options
@@ -26,7 +27,6 @@ from inference.types import (
 )
 
 EMPTY_BODY = "missing request body"
-_THINK_LEVELS = frozenset({"low", "medium", "high", "max"})
 
 
 class CalledFunction(Struct):
@@ -145,6 +145,7 @@ def _generation(wire: GenerationBody, model: str, messages: tuple[Message, ...])
         model=model,
         messages=messages,
         think=think(wire.think),
+        effort=wire.think if isinstance(wire.think, str) else "",
         sampling=options.sampling,
         constraint=constraint(bytes(wire.format)),
         num_ctx=options.num_ctx,
@@ -188,7 +189,7 @@ def think(value: object) -> bool | None:
     """None for absent; a level means on."""
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str) and value in _THINK_LEVELS:
+    if isinstance(value, str) and value in THINK_LEVELS:
         return True
     shown = quoted(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
     raise BadRequest(

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from compat_api.decoding import BodyDecoder
 from compat_api.dialect import Several
+from compat_api.efforts import EFFORTS
 from compat_api.openai.choices import several
 from compat_api.refusals import refuse_logprobs, require_model
 from compat_api.tools import WireTool, chosen, offered, read_tools, role_name, with_tool_names
@@ -17,7 +18,6 @@ from inference.sampling import bounded
 from inference.types import ChatRequest, Constraint, EmbedRequest, Message, Sampling, ToolCall
 
 EMPTY_BODY = "EOF"
-_EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "max", "xhigh", "ultra"})
 _IGNORED = ("logit_bias",)
 
 
@@ -105,6 +105,7 @@ def parse_chat(body: bytes) -> ChatRequest | Several:
         tools=offered(read_tools(wire.tools), choice) if wire.tool_choice != "none" else (),
         tool_choice=choice,
         think=_think(wire),
+        effort=EFFORTS.get(_effort(wire), ""),
         sampling=bounded(_sampling(wire)),
         constraint=_constraint(wire.response_format),
         stream=bool(wire.stream),
@@ -128,11 +129,15 @@ def _sampling(wire: ChatBody) -> Sampling:
     )
 
 
+def _effort(wire: ChatBody) -> str:
+    return wire.reasoning_effort or (wire.reasoning.effort if wire.reasoning else None) or ""
+
+
 def _think(wire: ChatBody) -> bool | None:
-    effort = wire.reasoning_effort or (wire.reasoning.effort if wire.reasoning else None)
+    effort = _effort(wire)
     if not effort:
         return None
-    if effort not in _EFFORTS:
+    if effort not in EFFORTS:
         raise BadRequest(
             f'invalid reasoning value: "{effort}" (must be "high", "medium", "low", "max", or "none")',
             "reasoning_effort",

@@ -8,13 +8,13 @@ import msgspec
 from msgspec import Raw, Struct
 
 from compat_api.decoding import BodyDecoder
+from compat_api.efforts import EFFORTS
 from compat_api.refusals import refuse, require_model
 from compat_api.tools import chosen, offered, role_name, with_tool_names
 from inference.errors import BadRequest
 from inference.sampling import bounded
 from inference.types import ChatRequest, Constraint, Message, Sampling, Tool, ToolCall
 
-_EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "max", "xhigh", "ultra"})
 _NOT_STORED = "answers are not stored here; send the whole conversation as input"
 _SKIPPED = frozenset({"web_search_call", "compaction", "file_search_call", "computer_call"})
 """Items of tools that the original service runs itself."""
@@ -80,6 +80,7 @@ def parse_responses(body: bytes) -> ResponsesRequest:
         tools=tools,
         tool_choice=choice,
         think=_think(wire.reasoning),
+        effort=EFFORTS[(wire.reasoning and wire.reasoning.effort) or "none"],
         sampling=bounded(_sampling(wire)),
         constraint=_constraint(wire.text.format if wire.text else None),
         stream=bool(wire.stream),
@@ -99,9 +100,9 @@ def _think(wire: Reasoning | None) -> bool | None:
     """An effort means thinking where the model can, and is no error elsewhere: Codex names one for every model."""
     if wire is None or not wire.effort:
         return None
-    if wire.effort not in _EFFORTS:
+    if wire.effort not in EFFORTS:
         raise BadRequest(
-            f"reasoning.effort: {wire.effort!r} is none of {', '.join(sorted(_EFFORTS))}", "reasoning.effort"
+            f"reasoning.effort: {wire.effort!r} is none of {', '.join(EFFORTS)}", "reasoning.effort"
         )
     return False if wire.effort == "none" else None
 

@@ -12,8 +12,8 @@ _Config = genai.StructuredOutputConfig
 def structured_output_config(config: dict[str, Any]) -> genai.StructuredOutputConfig:
     """`config` holds `grammar` (EBNF), and `thinking`: '', 'optional' or 'open', with its tags.
 
-    With thinking the answer is free until the closing tag: xgrammar's sequences may hold text without an end only inside
-    of a tag. 'optional': thoughts may come first; 'open': the prompt has already opened them.
+    With thinking the answer is free until the closing tag: xgrammar's sequences may hold text without an end only
+    inside of a tag. 'optional': thoughts may come first; 'open': the prompt has already opened them.
     """
     made = _Config()
     thinking = config["thinking"]

@@ -16,7 +16,7 @@ from django.utils import timezone
 from inference.types import Adapter, Kind, Message, ModelSpec, Pooling
 from registry import names
 from registry.models.change import Stamped
-from registry.parameters import as_text, context_limit, sampling
+from registry.parameters import as_text, context_limit, sampling, tool_parser
 
 KV_SCALE_BYTES: Final = 8
 """Scale and zero point, float32 each, of a u8 cache: one pair for each value vector, and for each channel of
@@ -161,6 +161,7 @@ class Model(Stamped):
                 )
                 for adapter in self.adapters
             ),
+            tool_parser=tool_parser(self.parameters),
             pinned=self.pinned,
         )
 
