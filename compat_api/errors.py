@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import orjson
 from django.core.exceptions import RequestDataTooBig
+from django.db import DatabaseError
 
 from compat_api.urls import Operation
 from inference import errors as inference_errors
@@ -38,7 +39,10 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (hub_errors.HubError, 502),
     (inference_errors.InferenceError, 500),
     (RequestDataTooBig, 413),
+    (DatabaseError, 503),
 )
+
+_DATABASE_AWAY = "the database is busy or away, please try again"
 
 _TRY_PULLING = 'model "{name}" not found, try pulling it first'
 _NOT_FOUND_WORDS = {
@@ -84,6 +88,8 @@ def is_expected(error: Exception) -> bool:
 
 
 def _words(error: Exception, operation: Operation | None) -> str:
+    if isinstance(error, DatabaseError):
+        return _DATABASE_AWAY
     if isinstance(error, RequestDataTooBig):
         return _TOO_LARGE  # Django's words speak of its settings
     if operation is None:
@@ -108,6 +114,8 @@ def _code(error: Exception) -> str | None:
 def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, inference_errors.Unavailable | hub_errors.RateLimited):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+    if isinstance(error, DatabaseError):
+        return {"Retry-After": "2"}
     if isinstance(error, inference_errors.DeadlineExceeded):
         # OpenAI's SDKs would retry the 504 twice, long past the deadline
         return {"x-should-retry": "false"}

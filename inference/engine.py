@@ -116,7 +116,9 @@ class Engine:
         try:
             backends = await self._known_backends()
             job = await self._prepare(spec, request, backends, began)
-            plan = self._plan(spec, request.placement, len(job.prompt_ids), request.num_ctx)
+            plan = self._plan(
+                spec, request.placement, len(job.prompt_ids), request.num_ctx, request.keep_alive_s
+            )
             async with aclosing(self._in_order(job, plan)) as batches:
                 async for events in batches:
                     yield events
@@ -132,7 +134,7 @@ class Engine:
             await self._known_backends()
             codec = (await self._texts.get(spec)).codec
             job = await preparation.embed_job(spec, request, codec, began)
-            plan = self._plan(spec, request.placement, 0, None, embedding=True)
+            plan = self._plan(spec, request.placement, 0, None, request.keep_alive_s, embedding=True)
             return await self._embed_in_order(job, plan)
         finally:
             self._leave()
@@ -142,7 +144,9 @@ class Engine:
         self._enter()
         try:
             await self._known_backends()
-            plan = self._plan(spec, request.placement, 0, None, embedding=spec.kind == "embedding")
+            plan = self._plan(
+                spec, request.placement, 0, None, request.keep_alive_s, embedding=spec.kind == "embedding"
+            )
             last: InferenceError | None = None
             for choice in plan.choices:
                 try:
@@ -242,6 +246,7 @@ class Engine:
         placement: Placement,
         prompt_tokens: int,
         num_ctx: int | None,
+        keep_alive_s: float | None,
         embedding: bool = False,
     ) -> routing.Plan:
         candidates = tuple(backend.candidate(spec, num_ctx) for backend in self._backends.values())
@@ -261,17 +266,17 @@ class Engine:
         )
         plan = routing.choose(facts, candidates)
         if plan.load_in_background:
-            self._load_in_background(spec, plan.load_in_background)
+            self._load_in_background(spec, plan.load_in_background, keep_alive_s)
         return plan
 
-    def _load_in_background(self, spec: ModelSpec, device: str) -> None:
+    def _load_in_background(self, spec: ModelSpec, device: str, keep_alive_s: float | None) -> None:
         held = self._pool.peek(spec, device)
         if held is not None:
             return
 
         async def load() -> None:
             try:
-                await self._backends[device].load(spec, None)
+                await self._backends[device].load(spec, keep_alive_s)
             except InferenceError as error:
                 logger.warning("loading %s on %s in the background: %s", spec.name, device, error)
 

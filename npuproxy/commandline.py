@@ -37,6 +37,11 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(f"npuproxy: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # who reads has enough, as `| head` has
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # else it fails again when it is flushed
+        sys.exit(141)
 
 
 def _end_at_once_on_interrupt() -> None:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from inference.errors import BadRequest
 from registry.disk_errors import disk_errors
 from registry.models import Model
 
+SENT_KEPT_S: Final = 3600.0
 FOLDER: Final = ".blobs"
 _DIGEST: Final = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
 
@@ -61,6 +63,8 @@ def find(sha256: str) -> Path | None:
     """A file of this content: a blob, or part of an installed model."""
     for blob in (path_of(sha256), adapter_path(sha256)):
         if blob.is_file():
+            if blob.stat().st_nlink == 1:  # else it is a model's file too, and keeps its time
+                os.utime(blob)
             return blob
     for path, files in Model.objects.values_list("path", "files"):
         for name, (size, digest) in files.items():
@@ -100,6 +104,18 @@ def adopt(path: Path) -> str:
             finally:
                 copied.unlink(missing_ok=True)
     return sha256
+
+
+def drop_stale() -> None:
+    """Delete what was sent, or asked for, more than SENT_KEPT_S ago. Not at once when a model was made of it: another
+    client that was told it is here may be about to use it."""
+    used = {
+        entry["sha256"] for entries in Model.objects.values_list("adapters", flat=True) for entry in entries
+    }
+    for path in folder().glob("sha256-*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > SENT_KEPT_S and sha256_of(path) not in used:
+                path.unlink()
 
 
 def drop_unused(digests: set[str]) -> None:

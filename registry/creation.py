@@ -79,7 +79,7 @@ def create(recipe: Recipe, say: Say = str, cancelled: Callable[[], bool] = bool)
     say(f"using existing layer sha256:{row.digest}")
     _say_texts(recipe, say)
     made = save(row, name, say)
-    blobs.drop_unused({blobs.parse_digest(digest) for digest in recipe.adapters.values()})
+    blobs.drop_stale()
     return made
 
 
@@ -247,8 +247,7 @@ def _from_files(recipe: Recipe, name: names.Name, say: Say, cancelled: Callable[
         row = install.install(made, {"name": name.display, **{field: getattr(row, field) for field in kept}})
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
-    sent = {*recipe.files.values(), *recipe.adapters.values()}
-    blobs.drop_unused({blobs.parse_digest(digest) for digest in sent})
+    blobs.drop_stale()
     say("success")
     return row
 

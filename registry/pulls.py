@@ -91,12 +91,13 @@ def again(ended: Download) -> Download:
 
 
 def pull_again(model: Model) -> Download:
-    """What the model came from, as it is on the hub now. Raises ValueError for a model that came from no hub."""
+    """What the model came from, as it is on the hub now. Raises ValueError for a model that came from no hub, or was
+    made of another one."""
+    if not model.is_of_hub:
+        raise ValueError(model.name)
     last = Download.objects.filter(name__iexact=model.name, repo=model.source).first()
     if last is not None:
         return again(last)
-    if not model.source:
-        raise ValueError(model.name)
     return _join_or_make(Download(name=model.name, repo=model.source))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,8 +41,11 @@ class Source(Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """What a row says of where it came from: never a path."""
-        return self.name if self.kind == "onnx" else self.path.name
+        """What a row says of where it came from: never a path, but another one for each. Not like any repository's
+        name."""
+        shown = self.name if self.kind == "onnx" else self.path.name
+        mark = hashlib.sha256(str(self.path).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        return f"local: {shown} ({mark})"
 
 
 def look(path: Path) -> Source:

@@ -274,8 +274,10 @@ def test_the_form_says_what_is_wrong_with_a_name(browser: Browser, name: str, wo
 def test_a_model_that_came_from_a_hub_is_pulled_again_or_converted(
     browser: Browser, mine: Model, tiny: str, settings: Settings
 ) -> None:
-    assert said(browser.act("model", "pull", mine)) == ["Nothing to pull: mine:latest came from no hub"]
-    Model.objects.filter(pk=mine.pk).update(source=tiny, revision="f" * 40)
+    assert said(browser.act("model", "pull", mine)) == [
+        "Nothing to pull: mine:latest is not as it came from a hub"
+    ]
+    Model.objects.filter(pk=mine.pk).update(source=tiny, revision="f" * 40, parent="")
     browser.act("model", "pull", mine)
     assert Download.objects.get().name == "mine:latest"
     settings.CONVERT = "no"

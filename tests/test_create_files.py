@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -71,10 +72,16 @@ def test_a_gguf_file_becomes_a_model_that_answers_as_it_would(server: RunningSer
     shown = show(server, "shown-gguf")
     assert (shown["details"]["format"], shown["system"]) == ("gguf", "Be brief.")
     assert said_by(server, "shown-gguf")
-    assert httpx.head(f"{server.url}/api/blobs/{digest}").status_code == 404, (
-        "what it was made of is not kept"
+    create(server, model="shown-gguf-2", files={"Demo-F16.gguf": digest})
+    assert httpx.head(f"{server.url}/api/blobs/{digest}").status_code == 200, (
+        "another client may be about to use it"
     )
+    blob = server.data_dir / "models" / ".blobs" / digest.replace(":", "-")
+    os.utime(blob, (0, 0))
+    create(server, model="shown-gguf-2", **{"from": "demo"})
+    assert not blob.exists(), "what nobody asked for in an hour is not kept"
     delete(server, "shown-gguf")
+    delete(server, "shown-gguf-2")
 
 
 def test_a_truncated_gguf_file_is_no_model(server: RunningServer, tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def test_a_wrong_method_is_told_the_right_ones(method: str, path: str, allowed: 
 
 
 @pytest.mark.parametrize(
-    "path", ["/api", "/api/chat/", "/v1/models/", "/API/chat", "/v1/audio/speech", "/admin/", "", "/api/chat2"]
+    "path",
+    ["/api", "/api/chat/", "/v1/models/", "/API/chat", "/v1/audio/speech", "/admin/", "", "/api/chat2"],
 )
 def test_another_path_is_not_ours(path: str) -> None:
     resolved = resolve("GET", path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def test_a_folder_is_registered_where_it_lies_and_answers(given: Path, own_model
     assert (facts["name"], facts["kind"]) == ("given-model:latest", "chat")
     assert facts["path"] == str(given)
     row = Model.objects.get(name="given-model:latest")
-    assert row.source == "Given Model"
+    assert re.fullmatch(r"local: Given Model \([0-9a-f]{8}\)", row.source)
     assert len(row.files) > 5
     assert left_in(own_models) == []
     demo = Model(**(vars_of(row) | {"path": str(BUILTIN / "demo")}))

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,21 @@ def test_a_killed_command_is_gone_on_with_when_its_lease_has_ended(tmp_path: Pat
     (row,) = home.rows("registry_download")
     assert (row["state"], row["attempts"]) == ("done", 2)
     assert "Range" in hub.requests(WEIGHTS, on="cdn")[-1]
+
+
+@LINUX
+def test_a_command_that_slept_past_its_lease_takes_its_pull_up_again(tmp_path: Path, hub: Hub) -> None:
+    home = Home(tmp_path / "data", hub, NPU_PROXY_PULL_LEASE="1")
+    repositories.big(hub.root, "cli/asleep")
+    hub.fault("stall", WEIGHTS, on="cdn", times=1, after=6 * BLOCK)
+    process = home.start("cli/asleep")
+    home.until_completed(6 * BLOCK)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(2)
+    process.send_signal(signal.SIGCONT)
+    process.communicate(timeout=90)
+    assert process.returncode == 0
+    assert home.models() == {"cli/asleep:latest"}
 
 
 # --- Beside a server ----------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ class ModelAdmin(PageActions, ModelActions):
 
     def buttons(self, row: Model) -> dict[str, str]:
         pin = {"unpin": "Unpin"} if row.pinned else {"pin": "Pin"}
-        again = {"pull": "Pull again"} if row.source and not row.builtin else {}
+        again = {"pull": "Pull again"} if row.is_of_hub else {}
         return {"load": "Load", "unload": "Unload", **pin, "verify": "Verify files", **again}
 
     def live(self, request: HttpRequest) -> JsonResponse:

@@ -81,8 +81,9 @@ class ModelActions(RemovingAdmin):
     def pull(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
         """Where the repository has not changed this fetches only what is missing."""
         for row in rows:
-            if not row.source or row.builtin:
-                self.message_user(request, f"Nothing to pull: {row.name} came from no hub", messages.WARNING)
+            if not row.is_of_hub:
+                said = f"Nothing to pull: {row.name} is not as it came from a hub"
+                self.message_user(request, said, messages.WARNING)
                 continue
             pulls.pull_again(row)
             self.message_user(request, f"Asked for {row.name}; see Downloads", messages.SUCCESS)

@@ -166,6 +166,11 @@ class Model(Stamped):
         )
 
     @property
+    def is_of_hub(self) -> bool:
+        """Pulled, and neither made of another model nor shipped: to pull it again loses nothing."""
+        return bool(self.source and self.revision) and not (self.parent or self.builtin)
+
+    @property
     def content_digest(self) -> str:
         """What clients are shown: a copy has its model's, and what changes an answer changes it. The files' own
         where the row adds nothing to them."""

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from inference.errors import InferenceError
 from registry import pull_plan, pull_run, pull_state, pulls, tables
@@ -29,6 +29,9 @@ from registry.repository_files import human_size
 
 LOOK_S = 0.1
 CLAIM_EVERY_S = 1.0
+AWAY_S = 60.0
+"""A database that does not answer for so long ends the command; the pull is kept."""
+DEVICES = ("NPU", "GPU", "CPU")
 
 
 class Command(BaseCommand):
@@ -46,7 +49,7 @@ class Command(BaseCommand):
             "--json", action="store_true", dest="as_json", help="print JSON on standard output"
         )
         parser.add_argument(
-            "--device", default="", help="NPU, GPU or CPU: take the build that is made for it"
+            "--device", default="", type=str.upper, choices=DEVICES, help="take the build that is made for it"
         )
         parser.add_argument(
             "--token", default="", help="for gated repositories; HF_TOKEN is not seen by other users"
@@ -129,13 +132,14 @@ class Follower:
         self._stop = interrupted
         self._thread: threading.Thread | None = None
         self._tried_at = 0.0
+        self._away_since = 0.0
 
     def follow(self) -> PullState:
         """The state it ended in. Raises KeyboardInterrupt after the work has stopped in good order."""
+        state = pull_state.of(self._download)
         with Bars() as bars:
             while True:
-                self._claim()
-                state = pull_state.read(self._download.pk)
+                state = self._look(state)
                 bars.show(state)
                 if not state.is_active or self._stop.wait(LOOK_S):
                     break
@@ -147,10 +151,25 @@ class Follower:
             raise KeyboardInterrupt
         return state
 
+    def _look(self, before: PullState) -> PullState:
+        """What the row says; as before while the database is locked or away."""
+        try:
+            self._claim()
+            state = pull_state.read(self._download.pk)
+        except DatabaseError:
+            connection.close()
+            self._away_since = self._away_since or time.monotonic()
+            if time.monotonic() - self._away_since > AWAY_S:
+                raise
+            return before
+        self._away_since = 0.0
+        return state
+
     def _claim(self) -> None:
-        """Also when its owner died while we looked on."""
+        """Also when its owner died while we looked on, or when this process slept past its own lease."""
         now = time.monotonic()
-        if self._thread is not None or (self._tried_at and now - self._tried_at < CLAIM_EVERY_S):
+        at_work = self._thread is not None and self._thread.is_alive()
+        if at_work or (self._tried_at and now - self._tried_at < CLAIM_EVERY_S):
             return
         self._tried_at = now
         claimed = pulls.claim(self._owner, self._download.pk)
