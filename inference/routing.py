@@ -80,7 +80,7 @@ def chain(device: str, fallback: str) -> tuple[str, ...]:
 def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
     """Raises ContextLengthExceeded, BreakerOpen or DeviceUnavailable when no device can be tried, and NotAllowed."""
     by_name = {candidate.device: candidate for candidate in candidates}
-    order = _allowed(facts)
+    order = _allowed(facts, tuple(by_name))
     faults: dict[str, str] = {}
     usable: list[Candidate] = []
     for name in order:
@@ -107,12 +107,14 @@ def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
     return _ordered(facts, order[0], usable, faults)
 
 
-def _allowed(facts: Facts) -> tuple[str, ...]:
-    """The devices to look at, most wanted first. What the caller's key forbids is no candidate."""
+def _allowed(facts: Facts, known: tuple[str, ...]) -> tuple[str, ...]:
+    """The devices to look at, most wanted first. What the caller's key forbids is no candidate; what it names is one,
+    be it in the chain or not. Raises NotAllowed."""
     order = tuple(dict.fromkeys((facts.target, *facts.preferred) if facts.target else facts.preferred))
     if not facts.allowed:
         return order
-    permitted = tuple(name for name in order if any(_covers(entry, name) for entry in facts.allowed))
+    every = dict.fromkeys((*order, *known))
+    permitted = tuple(name for name in every if any(_covers(entry, name) for entry in facts.allowed))
     if not permitted or (facts.target and facts.target not in permitted):
         wanted = facts.target or ", ".join(order)
         raise NotAllowed(f"this API key does not allow {wanted}; it allows {', '.join(facts.allowed)}")
@@ -140,7 +142,8 @@ def _nothing_left(facts: Facts, candidates: tuple[Candidate, ...]) -> InferenceE
     """The fault that the caller can do something about, of the devices that exist."""
     real = [candidate for candidate in candidates if candidate.available]
     if not real:
-        return DeviceUnavailable("no inference device is available")
+        bound = f" of those that this API key allows ({', '.join(facts.allowed)})" if facts.allowed else ""
+        return DeviceUnavailable(f"no inference device{bound} is available")
     limit = max(candidate.limit_tokens for candidate in real)
     if facts.prompt_tokens + 1 > limit:
         return ContextLengthExceeded(facts.prompt_tokens, limit)

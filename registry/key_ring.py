@@ -68,6 +68,11 @@ class KeyRing:
         finally:
             self._thread.submit(connections.close_all)
 
+    def close(self) -> None:
+        """End the thread and its connection. Blocking; the ring is of no use afterwards."""
+        self._thread.submit(connections.close_all)
+        self._thread.shutdown()
+
     def _read(self) -> None:
         self._begun = True
         try:

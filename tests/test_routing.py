@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from inference.errors import BadRequest, BreakerOpen, ContextLengthExceeded, DeviceUnavailable
+from inference.errors import BadRequest, BreakerOpen, ContextLengthExceeded, DeviceUnavailable, NotAllowed
 from inference.routing import Candidate, Choice, Facts, chain, choose, resolve_device, target
 
 
@@ -53,6 +53,22 @@ def facts(tokens: int = 100, **changes: Any) -> Facts:
         (
             "the caller's device is absent",
             facts(target="GPU"), (npu(), cpu()), "NPU", "target_unavailable", "device_unavailable", "",
+        ),
+        ("a key for the CPU alone", facts(allowed=("CPU",)), (npu(), gpu(), cpu()), "CPU", "preferred", "", ""),
+        (
+            "a key for the second GPU, which is in no chain",
+            facts(allowed=("GPU.1",)), (npu(), gpu(device="GPU.0"), gpu(device="GPU.1")), "GPU.1", "preferred", "", "",
+        ),
+        (
+            "a key for every GPU",
+            facts(allowed=("GPU",), preferred=("NPU", "GPU.0", "CPU")), (npu(), gpu(device="GPU.0")),
+            "GPU.0", "preferred", "", "",
+        ),
+        ("a key for the first GPU", facts(allowed=("GPU.0",)), (npu(), gpu(), cpu()), "GPU", "preferred", "", ""),
+        (
+            "a key for others does not load the NPU in the background",
+            facts(allowed=("GPU", "CPU")), (npu(ready=False, load_s=120), cpu()),
+            "CPU", "device_unavailable", "device_unavailable", "",
         ),
         ("CPU preferred", facts(preferred=chain("CPU", "")), (npu(), cpu()), "CPU", "preferred", "", ""),
         (
@@ -115,3 +131,27 @@ def test_a_class_name_means_the_first_device_of_its_kind() -> None:
 def test_a_device_name_that_cannot_exist_is_a_bad_request() -> None:
     with pytest.raises(BadRequest, match="unknown device 'FOO'; known here: CPU"):
         target("FOO", ("CPU",))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        facts(allowed=("NPU",), target="CPU"),
+        facts(allowed=("NPU",), preferred=("CPU",)),
+        facts(allowed=("GPU.1",)),
+    ],
+)
+def test_what_a_key_does_not_allow_is_never_tried(given: Facts) -> None:
+    """Not for want of another device, and not because the caller names it."""
+    with pytest.raises(NotAllowed, match=f"it allows {given.allowed[0]}"):
+        choose(given, (cpu(),))
+
+
+def test_devices_that_the_key_allows_and_that_are_not_here_are_named() -> None:
+    with pytest.raises(DeviceUnavailable, match=r"no inference device of those that this API key allows \(GPU\)"):
+        choose(facts(allowed=("GPU",)), (cpu(),))
+
+
+def test_a_prompt_that_fits_only_where_the_key_does_not_allow_is_too_long() -> None:
+    with pytest.raises(ContextLengthExceeded, match="holds 1801"):
+        choose(facts(3000, allowed=("NPU",)), (npu(), cpu()))
