@@ -9,7 +9,7 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 from keys import SECRETS, ring_of_scopes
 
-from compat_api.urls import OPERATIONS, Operation
+from compat_api.urls import OPERATIONS, Operation, Resolved
 from npuproxy import callers
 from npuproxy.gate import Answer, Gate, Rules
 from npuproxy.origins import Hosts, Origins
@@ -98,9 +98,16 @@ def test_open_to_everyone_is_what_the_design_names_and_nothing_else() -> None:
     }
 
 
-def test_a_route_without_a_policy_is_refused_to_everyone() -> None:
-    from compat_api.urls import Resolved
+def test_an_operation_of_administration_is_not_for_this_machine_without_a_key() -> None:
+    """None has that scope yet; the first that gets it must not be open here."""
+    resolved = Resolved(Operation("keys", "ollama", "admin", ("GET",), "/api/keys"))
+    for trusted, status in ((True, 403), (False, 401)):
+        verdict = callers.judge(resolved, "/api/keys", trusted, [], ring_of_scopes().find)
+        assert isinstance(verdict, callers.Refused)
+        assert verdict.status == status
 
+
+def test_a_route_without_a_policy_is_refused_to_everyone() -> None:
     for trusted in (True, False):
         key = (b"x-api-key", SECRETS["admin"].encode())
         verdict = callers.judge(Resolved(), "/metrics", trusted, [key], ring_of_scopes().find)
