@@ -81,7 +81,7 @@ class OutputParser:
             elif self._step == self._call and self._reader is not None:
                 step = self._reader.end(self._held)
                 self._events += step.calls[:1] if self._one_call else step.calls
-                self._end(step.text)
+                self._end(self._family.shown(step.text))
             else:
                 self._end(self._held)
             self._held = ""
@@ -178,8 +178,8 @@ class OutputParser:
             self._step = self._content
         elif step.then == "thoughts":
             self._step = self._thoughts
-        if step.text:
-            self._release(step.text, rest)
+        if text := self._family.shown(step.text):
+            self._release(text, rest)
         else:
             self._held = rest
 

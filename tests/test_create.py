@@ -86,6 +86,22 @@ def test_parameters_end_answers(server: RunningServer) -> None:
     delete(server, "made-short")
 
 
+def test_a_model_may_say_how_it_writes_calls(server: RunningServer) -> None:
+    create(server, model="made-mistral", **{"from": "demo"}, parameters={"tool_parser": "mistral"})
+    assert 'tool_parser                    "mistral"' in show(server, "made-mistral")["parameters"]
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    body = {"model": "made-mistral", "messages": QUESTION, "tools": [tool], "tool_choice": "required"}
+    said = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60).json()["choices"][0]
+    assert said["message"]["tool_calls"][0]["function"]["name"] == "f"
+    assert (said["message"]["content"], said["finish_reason"]) == ("", "tool_calls")
+    refused = httpx.post(
+        f"{server.url}/api/create",
+        json={"model": "made-odd", "from": "demo", "parameters": {"tool_parser": "odd"}, "stream": False},
+    )
+    assert "tool_parser: 'odd' is none of the known ones: hermes, llama" in refused.json()["error"]
+    delete(server, "made-mistral")
+
+
 def test_a_template_of_its_own_is_used_and_capabilities_are_those_of_the_template(
     server: RunningServer,
 ) -> None:

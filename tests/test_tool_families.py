@@ -229,6 +229,21 @@ def test_any_text_gives_the_same_events_however_it_is_cut(
     expected = parsed(family, [said], **options)
     assert parsed(family, _cut(said, places), **options) == expected
     assert parsed(family, list(said), **options) == expected
+    if not thinking:
+        shown = "".join(str(event[1]) for event in expected if event[0] == "text")
+        assert not [tag for tag in FAMILIES[family].control if tag in shown]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(sorted(set(FAMILIES) - {"channels"})),
+    st.lists(st.sampled_from(PARTS), max_size=10).map("".join),
+)
+def test_an_answer_without_a_call_is_shown_whole(family: str, said: str) -> None:
+    found = parsed(family, [said])
+    if all(event[0] == "text" for event in found):
+        shown = "".join(str(event[1]) for event in found)
+        assert "".join(shown.split()) == "".join(FAMILIES[family].shown(said).split())
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))

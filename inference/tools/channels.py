@@ -101,4 +101,5 @@ CHANNELS = Family(
     think=ThinkTags(CHANNEL + "analysis" + MESSAGE, "<|end|>" + START + "assistant"),
     answer_only=CHANNEL + "final" + MESSAGE,
     tags=(*BREAKS, MESSAGE, CONSTRAIN),
+    control=(*BREAKS, MESSAGE, CONSTRAIN),
 )

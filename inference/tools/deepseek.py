@@ -67,4 +67,5 @@ DEEPSEEK = Family(
     reader=DeepSeekReader,
     form=lambda template: _FENCES if "```json" in template else _PLAIN,
     tags=(ALL, ALL_END, CALL, CALL_END, SEP),
+    control=(ALL, ALL_END, CALL, CALL_END, SEP),
 )

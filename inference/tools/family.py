@@ -84,6 +84,14 @@ class Family(Struct, frozen=True):
     """Behind the prompt, this leaves the model nothing to do but to answer: no thoughts, no calls."""
     tags: tuple[str, ...] = ()
     """All its tags, shown to the parser even where a tokenizer calls them control tokens."""
+    control: tuple[str, ...] = ()
+    """Those of them that are never shown, not even where no call came of them."""
+
+    def shown(self, text: str) -> str:
+        """What a reader gives back as content, without tags of control."""
+        while tag := next((tag for tag in self.control if tag in text), ""):
+            text = text.replace(tag, "")
+        return text
 
 
 class JsonEnd:

@@ -151,4 +151,5 @@ LLAMA = Family(
     form=lambda template: _FORM,
     at_start=True,
     tags=(TAG,),
+    control=(TAG,),
 )

@@ -57,15 +57,15 @@ class MistralReader:
             return None
         values = arguments(held[self._at : end])
         if values is None:
-            return Step(end, text=_without_tags(held[:end]))
+            return Step(end, text=held[:end].replace(CALL_ID, " "))
         return Step(end, (made(self._name, values),), eat_space=True)
 
     def end(self, held: str) -> Step:
-        return self._list.end(held) if self._list is not None else Step(len(held), text=_without_tags(held))
-
-
-def _without_tags(text: str) -> str:
-    return text.replace(TAG, "").replace(CALL_ID, " ").replace(ARGS, "")
+        return (
+            self._list.end(held)
+            if self._list is not None
+            else Step(len(held), text=held.replace(CALL_ID, " "))
+        )
 
 
 _LIST = CallForm(start=TAG + "[", before='{"name": "NAME", "arguments": ', after="}", between=", ", end="]")
@@ -77,4 +77,5 @@ MISTRAL = Family(
     reader=MistralReader,
     form=lambda template: _NAMED if ARGS in template else _LIST,
     tags=(TAG, ARGS, CALL_ID),
+    control=(TAG, ARGS, CALL_ID),
 )

@@ -42,7 +42,12 @@ _PHI = CallForm(start=TAG + "[", before=_CALL, after="}", between=", ", end="]" 
 _GRANITE = CallForm(start=TAG + "[", before=_CALL, after="}", between=", ", end="]")
 
 PHI = Family(
-    name="phi", opens=(TAG, CLOSE, LETTERS), reader=_Tagged, form=lambda template: _PHI, tags=(TAG, CLOSE)
+    name="phi",
+    opens=(TAG, CLOSE, LETTERS),
+    reader=_Tagged,
+    form=lambda template: _PHI,
+    tags=(TAG, CLOSE),
+    control=(TAG, CLOSE),
 )
 GRANITE = Family(
     name="granite",
@@ -50,4 +55,5 @@ GRANITE = Family(
     reader=_Tagged,
     form=lambda template: _GRANITE,
     tags=(TAG, CLOSE, hermes.OPEN, hermes.CLOSE),
+    control=(TAG, CLOSE),
 )
