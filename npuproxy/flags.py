@@ -10,7 +10,10 @@ FLAGS: dict[str, tuple[str, str]] = {
     "--port": ("NPU_PROXY_PORT", "port to listen on"),
     "--tls-cert": ("NPU_PROXY_TLS_CERT", "serve HTTPS with this certificate"),
     "--tls-key": ("NPU_PROXY_TLS_KEY", "private key of the certificate"),
-    "--tls-client-ca": ("NPU_PROXY_TLS_CLIENT_CA", "refuse clients without a certificate of these authorities"),
+    "--tls-client-ca": (
+        "NPU_PROXY_TLS_CLIENT_CA",
+        "refuse clients without a certificate of these authorities",
+    ),
     "--device": ("NPU_PROXY_DEVICE", "preferred device: NPU, GPU, GPU.1, CPU or AUTO"),
     "--token-limit": ("NPU_PROXY_TOKEN_LIMIT", "prompts with more tokens leave the NPU"),
     "--log-level": ("NPU_PROXY_LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR"),

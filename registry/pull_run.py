@@ -14,11 +14,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection, transaction
@@ -43,6 +44,10 @@ class Why(Enum):
     CANCELLED = "cancelled"
     STOPPED = "stopped"
     LOST = "lost"
+
+
+LOOK_S: Final = 0.1
+T = TypeVar("T")
 
 
 class Interrupted(Exception):
@@ -107,12 +112,15 @@ def _end(download: Download, state: Download.States, error: str = "", code: str 
 
 def _pull(download: Download, beat: Beat) -> None:
     token = sealing.unseal(download.secret)
-    repository = hub.repository(
-        download.repo,
-        download.commit or download.revision,
-        token=token,
-        endpoint=download.endpoint,
-        variant=download.variant,
+    repository = _asked(
+        beat,
+        lambda: hub.repository(
+            download.repo,
+            download.commit or download.revision,
+            token=token,
+            endpoint=download.endpoint,
+            variant=download.variant,
+        ),
     )
     pull_convert.check(repository, download.variant)
     beat.begin(repository)
@@ -138,6 +146,22 @@ def _pull(download: Download, beat: Beat) -> None:
     beat.join()
     close_old_connections()  # this thread's last query may be hours ago
     _finish(download, made, fields)
+
+
+def _asked(beat: Beat, ask: Callable[[], T]) -> T:
+    """What the hub says. It may be silent for minutes, which who stops or cancels the pull does not wait for."""
+    answer: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=work, name="hub", daemon=True).start()
+    while not wait([answer], LOOK_S).done:
+        beat.phase("manifest")
+    return answer.result()
 
 
 def _finish(download: Download, made: Path, fields: dict[str, Any]) -> None:

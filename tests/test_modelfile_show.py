@@ -70,7 +70,7 @@ def test_the_command_makes_the_same_model_of_the_modelfile_that_is_shown(
         adapters={"a.safetensors": weights},
     )
     text = show(server, "shown-one")["modelfile"].replace("FROM shown-one:latest", "FROM demo")
-    (tmp_path / "Modelfile").write_text(text, "utf-8")
+    (tmp_path / "Modelfile").write_text(text, "utf-16")  # as PowerShell's > does
     made = manage(server, "models", "create", "shown-two", "-f", str(tmp_path / "Modelfile"), "--json")
     assert made.returncode == 0, made.stderr
     assert show(server, "shown-two")["system"] == SYSTEM, "a miss asks at once"

@@ -195,6 +195,17 @@ def test_an_interrupt_keeps_what_is_here_and_the_next_run_goes_on(home: Home, hu
 
 
 @LINUX
+def test_an_interrupt_does_not_wait_for_a_hub_that_says_nothing(home: Home, hub: Hub) -> None:
+    repositories.big(hub.root, "cli/silent")
+    hub.fault("silence", "cli/silent", on="api")
+    process = home.start("cli/silent")
+    until(lambda: hub.requests("cli/silent", on="api"))
+    assert "what is here is kept" in interrupted(process)
+    (row,) = home.rows("registry_download")
+    assert (row["state"], row["error_code"]) == ("failed", "interrupted")
+
+
+@LINUX
 def test_a_killed_command_is_gone_on_with_when_its_lease_has_ended(tmp_path: Path, hub: Hub) -> None:
     home = Home(tmp_path / "data", hub, NPU_PROXY_PULL_LEASE="1")
     repositories.big(hub.root, "cli/killed")

@@ -5,6 +5,7 @@ They need no server. One that runs hears of it within two seconds, and lets go o
 
 from __future__ import annotations
 
+import codecs
 import json
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -68,7 +69,7 @@ def recipe_of(name: str, file: Path, quantize: str, sent: set[str]) -> Recipe:
     """What the Modelfile at `file` wants; paths in it count from its folder. The files that it names become blobs,
     which are noted in `sent`."""
     try:
-        found = modelfile.parse(file.read_text("utf-8"))
+        found = modelfile.parse(_decoded(file.read_bytes()))
     except OSError as error:
         raise BadRequest(f"{file} cannot be read ({error.strerror}); name it with -f", "file") from None
     except UnicodeDecodeError:
@@ -137,3 +138,10 @@ def _tell(row: Model, as_json: bool, out: TextIO) -> None:
 
 def _print_json(out: TextIO, value: Any) -> None:
     out.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _decoded(content: bytes) -> str:
+    """UTF-8, or what the mark at its beginning says: PowerShell's `>` writes UTF-16. Raises UnicodeDecodeError."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    return content.decode("utf-8-sig")
