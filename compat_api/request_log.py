@@ -74,7 +74,8 @@ class RequestLog:
             USE.spend(self._key, record.prompt_tokens + record.completion_tokens)
         if self._operation.streaming:
             engine.current().record(record)
-        _write(self._method, self._path, record, self._operation.streaming, self.ignored)
+        key = self._key.name if self._key is not None else ""
+        _write(self._method, self._path, record, self._operation.streaming, self.ignored, key)
 
     def _record(self, status: int, error: str) -> RequestRecord:
         start, finish = self._start, self._finish
@@ -96,11 +97,15 @@ class RequestLog:
         )
 
 
-def _write(method: str, path: str, record: RequestRecord, inference: bool, ignored: tuple[str, ...]) -> None:
+def _write(
+    method: str, path: str, record: RequestRecord, inference: bool, ignored: tuple[str, ...], key: str
+) -> None:
     facts: dict[str, object] = {"model": _word(record.model), "status": record.status}
     if inference:
         facts |= _inference_facts(record)
     facts["total_ms"] = f"{record.total_s * 1000:.1f}"
+    if key:
+        facts["key"] = _word(key)
     if ignored:
         facts["ignored"] = _word(",".join(ignored))
     if record.error:

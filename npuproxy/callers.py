@@ -81,8 +81,9 @@ def judge(
 
     `trusted`: a peer that needs no key. A path that is in no table is refused to everyone.
     """
-    page = page_of(path)
-    needed = resolved.operation.scope if resolved.operation else PAGES.get(page or "", "")
+    operation = resolved.operation
+    page = None if operation else page_of(path)
+    needed = operation.scope if operation else PAGES.get(page or "", "")
     if needed == "open":
         return None
     if needed not in RANKS:

@@ -111,7 +111,9 @@ class Gate:
         """`judge`, after a look for keys that were made a moment ago, and the limits of the key."""
         path, headers, client = scope["path"], scope["headers"], scope["client"]
         verdict = self.judge(method, path, headers, client)
-        if callers.sends_new_key(headers, self._rules.keys.find):
+        if (isinstance(verdict, Answer) or verdict.key is None) and callers.sends_new_key(
+            headers, self._rules.keys.find
+        ):
             try:
                 await self._rules.keys.refresh()
             except DatabaseError as error:

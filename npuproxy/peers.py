@@ -31,7 +31,7 @@ _FORWARDED_FOR = re.compile(r'for\s*=\s*(?:"\[?([^"\]]+)\]?(?::\d+)?"|([^;,\s]+)
 
 def forwards(name: bytes) -> bool:
     """Whether a header of that (lower-case) name says that a proxy or a tunnel stands between."""
-    return name in _FORWARDING or name.startswith((b"x-forwarded-", b"x-original-forwarded"))
+    return name in _FORWARDING or name.startswith((b"x-forwarded", b"x-original-forwarded"))
 
 
 def address_of(text: str) -> Address | None:

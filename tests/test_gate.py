@@ -251,6 +251,7 @@ def test_a_preflight_names_what_is_allowed() -> None:
         ("127.0.0.1", {"forwarded": "for=127.0.0.1"}, False),
         ("127.0.0.1", {"via": "1.1 proxy"}, False),
         ("127.0.0.1", {"x_forwarded_proto": "https"}, False),
+        ("127.0.0.1", {"x_forwarded": "for=127.0.0.1"}, False),
         ("172.17.0.5", {"x_forwarded_for": "127.0.0.1"}, False),
         ("10.0.0.1", {}, False),
         ("10.0.0.1", {"x_forwarded_for": "172.17.0.9"}, True),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +23,7 @@ CHAT: dict[str, Any] = {"model": "demo", "stream": False, "messages": [{"role": 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that these tests fill with keys."""
-    running = start_server(tmp_path_factory.mktemp("keys"), NPU_PROXY_DEVICE="CPU")
+    running = start_server(tmp_path_factory.mktemp("keys"), NPU_PROXY_DEVICE="CPU", NPU_PROXY_HOST="0.0.0.0")
     try:
         yield running.wait_until_ready()
     finally:
@@ -159,6 +161,36 @@ def test_use_is_written_down(home: RunningServer) -> None:
     assert found["requests"] == 1
     assert found["tokens"] == answer["prompt_eval_count"] + answer["eval_count"]
     assert found["last_used_at"] is not None
+
+
+def test_from_another_address_a_key_opens_what_is_closed(home: RunningServer) -> None:
+    """Over an interface that is not loopback, without any header of a proxy."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no interface but loopback")
+        own = probe.getsockname()[0]
+    key = apikey(home, "create", "neighbour")["key"]
+    for sent, wanted in (({}, 401), ({"x-api-key": key}, 200)):
+        url = f"http://{own}:{home.port}/api/tags"
+        assert httpx.get(url, headers=sent, timeout=30, trust_env=False).status_code == wanted
+
+
+def test_a_file_is_received_for_whom_a_key_allows_it_and_for_nobody_else(home: RunningServer) -> None:
+    key = apikey(home, "create", "sender", "--scope", "manage")["key"]
+    content = b"x" * 300_000
+    url = f"{home.url}/api/blobs/sha256:{hashlib.sha256(content).hexdigest()}"
+    assert ask(home, key, "/api/tags").status_code == 200
+    for sent, wanted in (({}, 401), ({"Authorization": f"Bearer {key}"}, 201)):
+        answer = httpx.post(url, content=content, headers={**REMOTE, **sent}, timeout=60, trust_env=False)
+        assert answer.status_code == wanted, answer.text
+
+
+def test_the_log_names_the_key_of_a_request_by_its_name(home: RunningServer) -> None:
+    key = apikey(home, "create", "in the log")["key"]
+    assert ask(home, key).status_code == 200
+    assert "key='in the log'" in home.log()
 
 
 def test_no_secret_is_on_disk_or_in_the_log(home: RunningServer) -> None:
