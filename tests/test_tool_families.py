@@ -22,6 +22,7 @@ LLAMA = '{"name": "weather", "parameters": {"city": "Zürich"}}'
 V3 = '<｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{"city": "Zürich"}\n```<｜tool▁call▁end｜>'
 V31 = '<｜tool▁call▁begin｜>weather<｜tool▁sep｜>{"city": "Zürich"}<｜tool▁call▁end｜>'
 ALL, ALL_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
+BIG = str(10**30)
 ANALYSIS = "<|channel|>analysis<|message|>hm<|end|>"
 HEADER = "<|start|>assistant<|channel|>commentary to=functions.weather <|constrain|>json<|message|>"
 FINAL = "<|start|>assistant<|channel|>final<|message|>"
@@ -103,6 +104,10 @@ ANSWERS: list[tuple[str, str, Seen]] = [
     ("llama", "[1, 2]", [text("[1, 2]")]),
     ("llama", '[weather(city="Zü', [text('[weather(city="Zü')]),
     ("llama", "<|python_tag|>print(1)", [text("print(1)")]),
+    ("llama", "[f(a='\\ud83d\\ude00\\ud83d')]", [("call", "f", {"a": "😀\ufffd"})]),
+    ("llama", f"[f(a={10**30})]", [text(f"[f(a={10**30})]")]),
+    ("llama", LLAMA.replace('"Zürich"', BIG), [text(LLAMA.replace('"Zürich"', BIG))]),
+    ("mistral", f'[TOOL_CALLS]f{{"a":{"[" * 300}{"]" * 300}}}', [text(f'f{{"a":{"[" * 300}{"]" * 300}}}')]),
     ("llama", "", []),
     # Mistral
     ("mistral", f"[TOOL_CALLS]{LISTED}", [ZURICH, NOW]),

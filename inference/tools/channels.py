@@ -19,6 +19,7 @@ CHANNEL, MESSAGE, START, CONSTRAIN = "<|channel|>", "<|message|>", "<|start|>", 
 ENDS = ("<|end|>", "<|call|>", "<|return|>")
 BREAKS = (START, CHANNEL, *ENDS)
 """Where a message is over."""
+TAGS = (*BREAKS, MESSAGE, CONSTRAIN)
 _RECIPIENT = re.compile(r"\bto=(?:functions\.)?([^\s<]+)")
 _ANALYSIS = re.compile(r"<\|channel\|>\s*analysis\b")
 _AT_START = " to="
@@ -38,10 +39,10 @@ class ChannelReader:
         return self._call(held) if self._body else self._header(held)
 
     def _header(self, held: str) -> Step | None:
-        if not held.startswith((*BREAKS, MESSAGE, CONSTRAIN)):
+        if not held.startswith(TAGS):
             if held.startswith(_AT_START):
                 pass
-            elif any(tag.startswith(held) for tag in (*BREAKS, _AT_START)):
+            elif any(tag.startswith(held) for tag in (*TAGS, _AT_START)):
                 return None
             else:
                 return Step(0)  # an answer without a header
@@ -69,8 +70,7 @@ class ChannelReader:
         return Step(end, (call,)) if call else Step(end, text=held[self._body : end])
 
     def _made(self, body: str) -> ToolCall | None:
-        values = arguments(body)
-        return None if values is None else made(self._name, values)
+        return made(self._name, arguments(body))
 
     def end(self, held: str) -> Step:
         """The tag behind a call ends the answer, so it is complete as it stands if its arguments are."""
@@ -82,7 +82,7 @@ class ChannelReader:
 
 
 def _tag_size(held: str) -> int:
-    return next((len(tag) for tag in (*BREAKS, MESSAGE, CONSTRAIN) if held.startswith(tag)), 0)
+    return next((len(tag) for tag in TAGS if held.startswith(tag)), 0)
 
 
 _LONGEST = max(map(len, BREAKS))
@@ -92,7 +92,7 @@ _FORM = CallForm(
 
 CHANNELS = Family(
     name="channels",
-    opens=(*BREAKS, MESSAGE, CONSTRAIN),
+    opens=TAGS,
     reader=ChannelReader,
     form=lambda template: _FORM,
     at_start=True,
@@ -100,6 +100,6 @@ CHANNELS = Family(
     ends_thoughts=BREAKS,
     think=ThinkTags(CHANNEL + "analysis" + MESSAGE, "<|end|>" + START + "assistant"),
     answer_only=CHANNEL + "final" + MESSAGE,
-    tags=(*BREAKS, MESSAGE, CONSTRAIN),
-    control=(*BREAKS, MESSAGE, CONSTRAIN),
+    tags=TAGS,
+    control=TAGS,
 )

@@ -48,8 +48,7 @@ def _call(body: str) -> ToolCall | None:
         name, text = fenced[1], fenced[2]
     else:
         name, text = left.strip(), right
-    values = arguments(text) if sep and name and text.strip() else None
-    return None if values is None else made(name, values)
+    return made(name, arguments(text)) if sep and text.strip() else None
 
 
 def _text(body: str) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import msgspec
+import orjson
 from msgspec import Struct
 
 from inference.thinking import ThinkTags
@@ -26,6 +27,9 @@ from inference.types import ToolCall
 _ID_LETTERS = string.ascii_lowercase + string.digits
 _OUTSIDE = re.compile(r'["{}\[\]]')
 _INSIDE = re.compile(r'["\\]')
+
+
+_SPACE = re.compile(r"\s*")
 
 
 class Step(Struct, frozen=True):
@@ -125,6 +129,12 @@ class JsonEnd:
         return None
 
 
+def behind_space(text: str, at: int) -> int:
+    """The first place from `at` on that is no white space; the length of the text where there is none."""
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
 class _Call(Struct, frozen=True):
     name: str
     arguments: dict[str, Any] | str | None = None
@@ -138,8 +148,7 @@ def parsed(text: str) -> ToolCall | None:
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return None
     given = call.parameters if call.arguments is None else call.arguments
-    values = arguments(given) if isinstance(given, str) else given or {}
-    return None if values is None or not call.name else made(call.name, values)
+    return made(call.name, arguments(given) if isinstance(given, str) else given or {})
 
 
 def arguments(text: str) -> dict[str, Any] | None:
@@ -152,6 +161,13 @@ def arguments(text: str) -> dict[str, Any] | None:
         return None
 
 
-def made(name: str, values: dict[str, Any]) -> ToolCall:
-    """A call with an id of its own."""
+def made(name: str, values: dict[str, Any] | None) -> ToolCall | None:
+    """A call with an id of its own; None without arguments, or with such as no encoder takes: integers beyond 64 bits,
+    nesting beyond 254, half a surrogate pair."""
+    try:
+        orjson.dumps(values)
+    except orjson.JSONEncodeError:
+        return None
+    if values is None or not name:
+        return None
     return ToolCall("call_" + "".join(secrets.choice(_ID_LETTERS) for _ in range(8)), name, values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from inference.tools.family import JsonEnd, Step, parsed
+from inference.tools.family import JsonEnd, Step, behind_space, parsed
 from inference.types import ToolCall
 
 
@@ -38,7 +38,7 @@ class ListReader:
         return Step(len(held), text=text if text.strip() else "")
 
     def _first(self, held: str) -> Step | None:
-        at = _behind_space(held, self._tag)
+        at = behind_space(held, self._tag)
         if at == len(held):
             return None
         if held[at] == "[":
@@ -51,7 +51,7 @@ class ListReader:
 
     def _element(self, held: str) -> Step | None:
         if self._end is None:
-            at = _behind_space(held, self._at)
+            at = behind_space(held, self._at)
             if at == len(held):
                 return None
             if held[at] != "{":
@@ -73,7 +73,7 @@ class ListReader:
         return Step(end, text=held[self._shown : end])
 
     def _after(self, held: str) -> Step | None:
-        at = _behind_space(held, 0)
+        at = behind_space(held, 0)
         if at == len(held):
             return None
         if held[at] == ",":
@@ -85,7 +85,7 @@ class ListReader:
         return Step(at + 1, then="reader")
 
     def _close(self, held: str) -> Step | None:
-        at = _behind_space(held, 0)
+        at = behind_space(held, 0)
         rest = held[at:]
         for tag in self._closes:
             if rest.startswith(tag):
@@ -93,9 +93,3 @@ class ListReader:
         if not rest or any(tag.startswith(rest) for tag in self._closes):
             return None
         return Step(at)
-
-
-def _behind_space(text: str, at: int) -> int:
-    while at < len(text) and text[at].isspace():
-        at += 1
-    return at

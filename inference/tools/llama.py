@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from inference.tools.family import CallForm, Family, JsonEnd, Step, made, parsed
+from inference.tools.family import CallForm, Family, JsonEnd, Step, behind_space, made, parsed
 from inference.tools.lists import ListReader
 from inference.tools.pythonic import CallEnd, keywords
 from inference.types import ToolCall
@@ -44,7 +44,7 @@ class LlamaReader:
 
     def _first(self, held: str) -> Step | None:
         self._tag = len(TAG) if held.startswith(TAG) else 0
-        at = _behind_space(held, self._tag)
+        at = behind_space(held, self._tag)
         if at == len(held):
             return None
         if held[at] == "{":
@@ -74,18 +74,18 @@ class LlamaReader:
 
     def _further(self, held: str) -> Step | None:
         """Behind a call: another one, with or without a semicolon between them."""
-        at = _behind_space(held, 0)
+        at = behind_space(held, 0)
         if at < len(held) and held[at] in ";,":
-            at = _behind_space(held, at + 1)
+            at = behind_space(held, at + 1)
         if at == len(held):
             return None
         if held[at] != "{":
-            return Step(_behind_space(held, 0))
+            return Step(behind_space(held, 0))
         self._tag, self._at, self._next = 0, at, self._object
         return self._object(held)
 
     def _bracket(self, held: str) -> Step | None:
-        at = _behind_space(held, self._at + 1)
+        at = behind_space(held, self._at + 1)
         if at == len(held):
             return None
         if held[at] == "{":
@@ -105,14 +105,14 @@ class LlamaReader:
         end = self._call_end.find(held)
         if end is None:
             return None
-        values = keywords(held[self._at : end])
-        if values is None:
+        call = made(self._name, keywords(held[self._at : end]))
+        if call is None:
             return Step(end, text=held[self._tag : end])
         self._call_end, self._next = None, self._behind_python
-        return Step(end, (made(self._name, values),), then="reader")
+        return Step(end, (call,), then="reader")
 
     def _behind_python(self, held: str) -> Step | None:
-        at = _behind_space(held, 0)
+        at = behind_space(held, 0)
         if at == len(held):
             return None
         if held[at] == ",":
@@ -134,12 +134,6 @@ def _may_begin_a_call(text: str) -> bool:
 
 def _may_be_a_name(text: str) -> bool:
     return len(text) < _LONGEST_NAME and re.fullmatch(r"\s*(?:[A-Za-z_][\w.-]*)?", text) is not None
-
-
-def _behind_space(text: str, at: int) -> int:
-    while at < len(text) and text[at].isspace():
-        at += 1
-    return at
 
 
 _FORM = CallForm(before='{"name": "NAME", "parameters": ', after="}", between="; ")

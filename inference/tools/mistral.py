@@ -55,10 +55,10 @@ class MistralReader:
         end = self._end.find(held)
         if end is None:
             return None
-        values = arguments(held[self._at : end])
-        if values is None:
+        call = made(self._name, arguments(held[self._at : end]))
+        if call is None:
             return Step(end, text=held[:end].replace(CALL_ID, " "))
-        return Step(end, (made(self._name, values),), eat_space=True)
+        return Step(end, (call,), eat_space=True)
 
     def end(self, held: str) -> Step:
         return (

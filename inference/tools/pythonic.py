@@ -92,9 +92,10 @@ class _Literals:
             raise ValueError("nested too deeply")
         kind, text = self._take()
         if kind == "string":
-            return _ESCAPE.sub(_unescaped, text[1:-1])
+            value = _ESCAPE.sub(_unescaped, text[1:-1])
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if kind == "number":
-            return float(text) if set(text) & set(".eE") else int(text[:400])
+            return float(text) if set(text) & set(".eE") else int(text)
         if kind == "name" and text in _CONSTANTS:
             return _CONSTANTS[text]
         if text in ("[", "("):
