@@ -9,7 +9,7 @@ from engines import DEMO, GREEDY, ask, events_of, finish_of, run, running_engine
 from msgspec import structs
 
 from inference.tools.families import FAMILIES
-from inference.types import ReasoningDelta, Tool, ToolCall, ToolChoice
+from inference.types import Constraint, ReasoningDelta, Tool, ToolCall, ToolChoice
 
 ALARM = Tool(
     name="set_alarm",
@@ -53,7 +53,7 @@ def test_every_family_makes_the_calls_that_are_required() -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize("family", ["hermes", "mistral"])
+@pytest.mark.parametrize("family", ["hermes", "mistral", "channels"])
 def test_thoughts_may_come_before_a_required_call_and_off_means_off(family: str) -> None:
     async def scenario() -> None:
         async with running_engine() as engine:
@@ -67,5 +67,15 @@ def test_thoughts_may_come_before_a_required_call_and_off_means_off(family: str)
                 assert _right(call)
                 assert text_of(events) == ""
                 assert think or not thoughts
+
+    run(scenario)
+
+
+def test_where_thoughts_are_a_channel_json_comes_as_content() -> None:
+    async def scenario() -> None:
+        async with running_engine() as engine:
+            spec = structs.replace(DEMO, tool_parser="channels")
+            request = ask("What is 2 and 2?", constraint=Constraint('{"type": "boolean"}'), think=True)
+            assert text_of(await events_of(engine, spec, request)) in ("true", "false")
 
     run(scenario)
