@@ -81,7 +81,8 @@ class WireView(APIView):
         self.operation = scope["npuproxy.resolved"].operation
         self.upload = scope.get("npuproxy.upload")
         self.key = scope.get("npuproxy.key")
-        self.log = RequestLog(scope["npuproxy.request_id"], request.method, request.path, self.operation)
+        request_id = scope["npuproxy.request_id"]
+        self.log = RequestLog(request_id, request.method, request.path, self.operation, self.key)
         return super().initialize_request(request, *args, **kwargs)
 
     def handle_exception(self, exc: Exception) -> Response:

@@ -93,7 +93,7 @@ class Gate:
             extra.append((b"request-id", request_id.encode()))  # which its SDKs show
         logs.request_id.set(request_id)
         method = scope.get("method", "GET")
-        verdict = await self._judge_current(method, scope)
+        verdict = await self._judge_current(method, scope, request_id)
         if scope["type"] == "websocket":  # judged like HTTP; no operation takes one yet
             code = verdict.status if isinstance(verdict, Answer) else 404
             await send({"type": "websocket.close", "code": 4000 + code})
@@ -107,10 +107,10 @@ class Gate:
         scope["npuproxy.key"] = verdict.key
         await self._pass_on(scope, receive, send, verdict, extra + verdict.headers)
 
-    async def _judge_current(self, method: str, scope: Message) -> Answer | Passed:
+    async def _judge_current(self, method: str, scope: Message, request_id: str) -> Answer | Passed:
         """`judge`, after a look for keys that were made a moment ago, and the limits of the key."""
         path, headers, client = scope["path"], scope["headers"], scope["client"]
-        verdict = self.judge(method, path, headers, client)
+        verdict = self.judge(method, path, headers, client, request_id)
         if (isinstance(verdict, Answer) or verdict.key is None) and callers.sends_new_key(
             headers, self._rules.keys.find
         ):
@@ -118,7 +118,7 @@ class Gate:
                 await self._rules.keys.refresh()
             except DatabaseError as error:
                 logger.error("an API key could not be looked for: %s", error)
-            verdict = self.judge(method, path, headers, client)
+            verdict = self.judge(method, path, headers, client, request_id)
         if isinstance(verdict, Answer) or verdict.key is None:
             return verdict
         wait_s, limit = self._rules.use.begin(verdict.key)
@@ -126,7 +126,12 @@ class Gate:
             return verdict
         message = f"this API key has used its {limit} of this minute; try again in {wait_s} s"
         answer = errors.render(
-            dialect_of(path), 429, message, code="rate_limit_exceeded", head=method == "HEAD"
+            dialect_of(path),
+            429,
+            message,
+            code="rate_limit_exceeded",
+            request_id=request_id,
+            head=method == "HEAD",
         )
         retry = (b"retry-after", str(wait_s).encode())
         return Answer(answer[0], [*answer[1], retry, *verdict.headers], answer[2])
@@ -178,7 +183,12 @@ class Gate:
             await _send(send_with_headers, Answer(*whole))
 
     def judge(
-        self, method: str, path: str, headers: Iterable[Header], client: Iterable[Any] | None
+        self,
+        method: str,
+        path: str,
+        headers: Iterable[Header],
+        client: Iterable[Any] | None,
+        request_id: str | None = None,
     ) -> Answer | Passed:
         """The whole decision; reads nothing but its arguments."""
         headers = list(headers)
@@ -199,7 +209,8 @@ class Gate:
         if not isinstance(key, callers.Refused):
             return passed._replace(key=key)
         status, words, code = key
-        answer = errors.render(dialect_of(path), status, words, code=code, head=method == "HEAD")
+        head = method == "HEAD"
+        answer = errors.render(dialect_of(path), status, words, code=code, request_id=request_id, head=head)
         asks = [(b"www-authenticate", b"Bearer")] if status == 401 else []
         return Answer(status, answer[1] + asks + cross, answer[2])
 

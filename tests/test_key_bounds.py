@@ -9,7 +9,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import anthropic
 import httpx
+import ollama
+import openai
 import pytest
 from conftest import RunningServer, start_server
 from keys import apikey
@@ -62,15 +65,42 @@ def test_a_key_that_was_just_made_opens_the_server_in_every_dialect(home: Runnin
 def test_without_a_key_each_dialect_says_so_in_its_envelope(home: RunningServer) -> None:
     for key in ("", "ollama", "sk-1234", "npk_" + "x" * 43, "npk_short", "' OR 1=1--"):
         native = ask(home, key)
-        openai = ask(home, key, "/v1/chat/completions")
-        anthropic = ask(home, key, "/v1/messages")
-        assert {answer.status_code for answer in (native, openai, anthropic)} == {401}
+        gpt = ask(home, key, "/v1/chat/completions")
+        claude = ask(home, key, "/v1/messages")
+        assert {answer.status_code for answer in (native, gpt, claude)} == {401}
         assert isinstance(native.json()["error"], str)
-        assert openai.json()["error"]["code"] == "invalid_api_key"
-        assert anthropic.json()["error"]["type"] == "authentication_error"
+        assert gpt.json()["error"]["code"] == "invalid_api_key"
+        assert claude.json()["error"]["type"] == "authentication_error"
+        assert claude.json()["request_id"] == claude.headers["request-id"]
         assert native.headers["www-authenticate"] == "Bearer"
         if key:
-            assert key not in native.text + openai.text + anthropic.text
+            assert key not in native.text + gpt.text + claude.text
+
+
+def test_the_official_clients_send_a_key_as_they_are(
+    home: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = apikey(home, "create", "official")["key"]
+    text: Any = [{"role": "user", "content": "Hello"}]
+    for sent in (key, "wrong"):
+        monkeypatch.setenv("OLLAMA_API_KEY", sent)
+        common: Any = {"api_key": sent, "default_headers": REMOTE, "max_retries": 0}
+        with (
+            openai.OpenAI(base_url=f"{home.url}/v1", **common) as gpt,
+            anthropic.Anthropic(base_url=home.url, **common) as claude,
+            ollama.Client(host=home.url, headers=REMOTE) as native,
+        ):
+            if sent == key:
+                assert gpt.chat.completions.create(model="demo", messages=text, max_tokens=4).choices
+                assert claude.messages.create(model="demo", messages=text, max_tokens=4).content
+                assert native.chat("demo", text, options={"num_predict": 4}).done
+                continue
+            with pytest.raises(openai.AuthenticationError):
+                gpt.models.list()
+            with pytest.raises(anthropic.AuthenticationError):
+                claude.models.list()
+            with pytest.raises(ollama.ResponseError, match="not known here"):
+                native.list()
 
 
 def test_on_this_machine_what_is_no_key_is_ignored(home: RunningServer) -> None:
@@ -133,13 +163,13 @@ def test_more_requests_than_a_minute_has_are_told_when_to_try_again(home: Runnin
     key = apikey(home, "create", "slow", "--requests-per-minute", "2")["key"]
     assert [ask(home, key, "/api/tags").status_code for _ in range(2)] == [200, 200]
     native = ask(home, key)
-    openai = ask(home, key, "/v1/chat/completions")
-    anthropic = ask(home, key, "/v1/messages")
-    assert {answer.status_code for answer in (native, openai, anthropic)} == {429}
-    assert all(1 <= int(answer.headers["retry-after"]) <= 61 for answer in (native, openai, anthropic))
+    gpt = ask(home, key, "/v1/chat/completions")
+    claude = ask(home, key, "/v1/messages")
+    assert {answer.status_code for answer in (native, gpt, claude)} == {429}
+    assert all(1 <= int(answer.headers["retry-after"]) <= 61 for answer in (native, gpt, claude))
     assert "its 2 requests of this minute" in native.json()["error"]
-    assert openai.json()["error"]["code"] == "rate_limit_exceeded"
-    assert anthropic.json()["error"]["type"] == "rate_limit_error"
+    assert gpt.json()["error"]["code"] == "rate_limit_exceeded"
+    assert claude.json()["error"]["type"] == "rate_limit_error"
 
 
 def test_the_tokens_of_a_minute_are_those_of_prompts_and_answers(home: RunningServer) -> None:
