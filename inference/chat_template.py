@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from contextlib import suppress
 from typing import Any
@@ -29,6 +30,9 @@ SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "max": "high"}
 """As templates know them: gpt-oss has three."""
 
+_NO_CONTENT = re.compile(r"content['\"\]]*\s+is\s+none", re.IGNORECASE)
+"""DeepSeek's templates show the calls of a turn only where its content is none."""
+
 _threads = TemplateThreads()
 
 
@@ -45,6 +49,7 @@ class ChatTemplate:
         """How the model writes calls, unless PARAMETER tool_parser says otherwise."""
         self._thinks = found is not None
         self._efforts = "reasoning_effort" in self.source
+        self._no_content = self.family.name == "deepseek" and _NO_CONTENT.search(self.source) is not None
         self._short_ids = "length 9" in self.source
         special = [token.content for token in added if token.special]
         structure = [
@@ -137,7 +142,9 @@ class ChatTemplate:
             value["reasoning_content"] = quoting.quote(message.thinking, self._control)
         if message.tool_calls:
             calls = [_call(call, self._id(call.id)) for call in message.tool_calls]
-            value["tool_calls"] = [quoting.quote(call, self._control) for call in calls]
+            if self._no_content and not message.content:
+                value["content"] = None
+            value["tool_calls"] = [_written(quoting.quote(call, self._control)) for call in calls]
         if message.tool_name:
             value["name"] = quoting.quote(message.tool_name, self._control)
         if message.tool_call_id:
@@ -159,7 +166,7 @@ class ChatTemplate:
             return frozenset()  # each request will be told
         found = {"tools"} if tools is not None and probe.name in tools.text else set()
         changes = on is not None and (on.opens(self.think_tags.open) or off != on)
-        if self.family.think is not None or (self._thinks and changes):
+        if self.family.think is not None or self.think_tags.always or (self._thinks and changes):
             found.add("thinking")
         return frozenset(found)
 
@@ -173,6 +180,24 @@ class ChatTemplate:
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         detail = re.sub(r" at 0x[0-9a-fA-F]+", "", detail)
         return BadRequest(f"the chat template of model '{self._model}' failed: {detail[:300]}", "messages")
+
+
+class _Arguments(dict[str, Any]):
+    """An object that is JSON wherever a template takes it for text: some were written for arguments that are text."""
+
+    def __str__(self) -> str:
+        return json.dumps(self, ensure_ascii=False)
+
+    def __add__(self, other: str) -> str:
+        return str(self) + other
+
+    def __radd__(self, other: str) -> str:
+        return other + str(self)
+
+
+def _written(call: dict[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {**call, "function": {**function, "arguments": _Arguments(function["arguments"])}}
 
 
 def _chars(messages: tuple[Message, ...]) -> int:

@@ -130,6 +130,8 @@ async def _prompt(spec: ModelSpec, request: ChatRequest, text: Text, think: bool
         return structs.replace(prompt, text=prompt.text + family.answer_only)
     if not think and prompt.opens(tags.open):
         return structs.replace(prompt, text=f"{prompt.text.rstrip()}\n\n{tags.close}\n\n")
+    if not think and tags.always:
+        return structs.replace(prompt, text=prompt.text + tags.open + tags.close)
     return prompt
 
 

@@ -11,6 +11,9 @@ class ThinkTags(Struct, frozen=True):
     answer: tuple[str, ...] = ()
     """Tags around the answer that follows; never shown."""
 
+    always: bool = False
+    """Templates that know these tags are of models that think unless their thoughts are ended before they begin."""
+
     @property
     def all(self) -> tuple[str, ...]:
         return (self.open, self.close, *self.answer)
@@ -20,11 +23,11 @@ THINK = ThinkTags("<think>", "</think>")
 """Qwen, DeepSeek and most others."""
 
 _KNOWN = (
-    ThinkTags("[THINK]", "[/THINK]"),  # Magistral
+    ThinkTags("[THINK]", "[/THINK]", always=True),  # Magistral
     ThinkTags(
         "<|START_THINKING|>", "<|END_THINKING|>", ("<|START_RESPONSE|>", "<|END_RESPONSE|>")
     ),  # Command
-    ThinkTags("<seed:think>", "</seed:think>"),  # Seed-OSS
+    ThinkTags("<seed:think>", "</seed:think>", always=True),  # Seed-OSS
     ThinkTags("Here is my thought process:", "Here is my response:"),  # Granite 3.2
 )
 _GRANITE = ThinkTags("<think>", "</think>", ("<response>", "</response>"))  # Granite 3.3

@@ -88,6 +88,23 @@ def test_a_template_with_channels_makes_a_model_that_thinks(tmp_path: Path) -> N
     assert "thinking" in ChatTemplate.open(template_spec(tmp_path, GPT_OSS)).capabilities
 
 
+def test_a_template_of_a_model_that_always_thinks_says_so(tmp_path: Path) -> None:
+    template = ChatTemplate.open(template_spec(tmp_path, "{{ messages[0].content }}{# [THINK] #}"))
+    assert "thinking" in template.capabilities
+    assert template.think_tags.close == "[/THINK]"
+
+
+def test_a_turn_of_calls_has_no_content_where_a_template_asks_for_none(tmp_path: Path) -> None:
+    template = (
+        "{# <｜tool▁call▁begin｜> #}{% for m in messages %}{% if m['content'] is none %}"
+        "{{ m.tool_calls[0].id + m.tool_calls[0].function.arguments }}{% endif %}{% endfor %}"
+    )
+    turns = (*USER, Message(role="assistant", tool_calls=(ToolCall("one", "f", {"a": "ü"}),)))
+    assert _prompt(tmp_path, template, messages=turns) == 'one{"a": "ü"}'
+    said = (*USER, Message(role="assistant", content="I look.", tool_calls=(ToolCall("two", "f", {}),)))
+    assert _prompt(tmp_path, template, messages=said) == ""
+
+
 def test_ids_of_calls_have_nine_letters_where_a_template_wants_it(tmp_path: Path) -> None:
     template = (
         "{# ids have length 9 #}{% for m in messages %}{{ m.tool_call_id or '' }}"
