@@ -26,12 +26,14 @@ from django.db.models.functions import Coalesce, Lower, Now
 from django.dispatch import Signal
 from django.utils import timezone
 
-from inference.errors import BadRequest
+from inference.errors import BadRequest, Unavailable
 from registry import catalog, install, names, sealing
 from registry.models import Download, Model
 
 MOST_ATTEMPTS: Final = 5
 """Owners that may die over one pull before it is taken for the cause."""
+
+CANCEL_WAIT_S: Final = 2.0
 
 STAGING_KEPT_S: Final = 7 * 24 * 3600.0
 """Partial files of a pull that nobody asked for again."""
@@ -103,7 +105,7 @@ def pull_again(model: Model) -> Download:
 
 def _join_or_make(wish: Download) -> Download:
     for last_try in (False, False, True):
-        active = active_of(wish.name)
+        active = _until_cancelled(wish.name)
         if active is not None:
             return active
         try:
@@ -115,6 +117,19 @@ def _join_or_make(wish: Download) -> Download:
             if last_try:
                 raise
     return wish
+
+
+def _until_cancelled(name: str) -> Download | None:
+    """The active pull of that name. One that is being cancelled is not joined: it ends within a beat of its owner.
+
+    Raises Unavailable when its owner does not hear of it.
+    """
+    deadline = time.monotonic() + CANCEL_WAIT_S
+    while (active := active_of(name)) is not None and active.cancel_requested:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"the pull of '{name}' is being cancelled, please try again", CANCEL_WAIT_S)
+        time.sleep(0.1)
+    return active
 
 
 def _announce(download: Download) -> None:
