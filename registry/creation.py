@@ -125,7 +125,7 @@ def _replace(row: Model, name: names.Name) -> None:
         row.pinned = before.pinned
         unused = {entry["sha256"] for entry in before.adapters}
         transaction.on_commit(lambda: blobs.drop_unused(unused))
-        install.remove(before)
+        install.remove(before, replaced=True)
     row.save(force_insert=True)
 
 

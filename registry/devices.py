@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.conf import settings
+
 from inference.states import DeviceState
 from registry.models import Device
 
@@ -19,6 +21,14 @@ def found(states: Iterable[DeviceState]) -> None:
         if row.pk is None or (row.full_name, row.emulated) != facts:
             row.full_name, row.emulated = facts
             row.save()
+
+
+def preferred() -> str:
+    """'NPU' where this machine has one and is to use it: models are pulled in the build made for it; else ''."""
+    wanted = settings.ENGINE.device.upper()
+    if wanted != "AUTO" and not wanted.startswith("NPU"):
+        return ""
+    return "NPU" if Device.objects.filter(name__startswith="NPU").exists() else ""
 
 
 def budgets() -> dict[str, int]:

@@ -111,7 +111,7 @@ def adopt_in_place(path: Path, name: names.Name) -> Model:
         row.modified_at = timezone.now()
         row.save()
         if before not in ("", row.path):
-            transaction.on_commit(lambda: install.remove_folder(Path(before)))
+            transaction.on_commit(lambda: install.retire(Path(before)))
     logger.info("registered %s in place", name.display)
     return row
 

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,8 @@ from registry.models import Model
 logger = logging.getLogger(__name__)
 
 STAGING: Final = ".staging"
+RETIRED_S: Final = 60.0
+_RETIRED: Final = "retired-"
 _MADE: Final = re.compile(r"\w.*=.*-[0-9a-f]{12}")
 """`_slug` and the digest."""
 
@@ -67,7 +70,7 @@ def install(staging: Path, row_fields: Mapping[str, Any]) -> Model:
             with disk_errors(name.display):
                 swap.make()
             if before and before != row.path:
-                transaction.on_commit(lambda: remove_folder(Path(before)))
+                transaction.on_commit(lambda: retire(Path(before)))
     except BaseException:
         swap.undo()
         raise
@@ -112,7 +115,7 @@ def _empty() -> dict[str, Any]:
     return {**texts, "parameters": {}, "messages": [], "adapters": []}
 
 
-def remove(model: Model) -> None:
+def remove(model: Model, replaced: bool = False) -> None:
     """The row, and after its transaction the files, when no other row refers to them.
 
     Files of built-in models and of folders that were registered in place are never touched.
@@ -121,7 +124,7 @@ def remove(model: Model) -> None:
     with transaction.atomic():
         model.delete()
         if not model.builtin:
-            transaction.on_commit(lambda: remove_folder(path))
+            transaction.on_commit(lambda: (retire if replaced else remove_folder)(path))
 
 
 def is_ours(path: Path) -> bool:
@@ -152,6 +155,24 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(grave)
         return
     logger.warning("the files of %s could not be removed; they are removed by `manage.py prune`", path.name)
+
+
+def retire(path: Path) -> None:
+    """The folder of a model that was replaced. It goes in a minute: a server that has not read the new row yet may be
+    loading from it."""
+    mark = models_folder() / STAGING / f"{_RETIRED}{path.name}"
+    with suppress(OSError):
+        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark.touch()
+
+
+def bury() -> None:
+    """Remove the folders that were retired long enough ago and that nothing has taken up again."""
+    for mark in (models_folder() / STAGING).glob(f"{_RETIRED}*"):
+        with suppress(OSError):
+            if time.time() - mark.stat().st_mtime > RETIRED_S:
+                remove_folder(models_folder() / mark.name.removeprefix(_RETIRED))
+                mark.unlink()
 
 
 def _sync(path: Path) -> None:

@@ -27,7 +27,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from inference.errors import BadRequest, Unavailable
-from registry import catalog, install, names, sealing
+from registry import catalog, devices, install, names, sealing
 from registry.models import Download, Model
 
 MOST_ATTEMPTS: Final = 5
@@ -68,6 +68,7 @@ def request(
     For a model that ships with the program it is a row that was never saved and has ended. Raises what `names.refer`
     raises.
     """
+    device = device or devices.preferred()
     if (shipped := _shipped(text)) is not None:
         return _of_builtin(shipped)
     reference = names.refer(f"{text}@{revision}" if revision else text, device)
@@ -270,8 +271,10 @@ def cancel(download: Download) -> None:
 def reap(dead_owner: str = "") -> int:
     """See to the pulls whose lease ended, and to those of an owner that is known to be dead. Returns how many.
 
-    They wait again; but one that was to be cancelled is, and one that outlived MOST_ATTEMPTS owners has failed.
+    They wait again; but one that was to be cancelled is, and one that outlived MOST_ATTEMPTS owners has failed. Folders
+    of models that were replaced go on the way.
     """
+    install.bury()
     left = Q(lease_until__lt=Now())
     if dead_owner:
         left |= Q(owner=dead_owner)

@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 POLL_S = 1.0
 """Seconds between two looks at the change stamps (house: a write elsewhere counts within two)."""
 
+AT_ONCE = 500
+"""Rows of one query."""
+
 T = TypeVar("T")
 _TABLES = (Model, Alias)
 
@@ -47,6 +50,8 @@ class Rows(Struct, frozen=True):
     by_key: dict[str, ModelInfo]
     """Under its own name and under its aliases."""
     newest_first: tuple[ModelInfo, ...]
+    versions: dict[int, tuple[int, str, ModelInfo]]
+    """Primary key -> version of the row, its key as a name, and the value made of it."""
     stamp: int
     """Of the tables of models and aliases, read just before the rows, so that it is never newer than they are."""
 
@@ -142,7 +147,7 @@ class Store:
         with self._reading:
             write, stamp = self._write, _stamp()
             if self._rows is None or self._rows.stamp != stamp:
-                self._rows = _rows(stamp)
+                self._rows = _rows(stamp, self._rows.versions if self._rows else {})
             self._write_read = write
             return self._rows
 
@@ -159,10 +164,18 @@ def _stamp() -> int:
     return reduce(xor, (stamps.get(table._meta.db_table, 0) for table in _TABLES))
 
 
-def _rows(stamp: int) -> Rows:
-    infos = tuple(model_info.of(row) for row in Model.objects.order_by("-modified_at", "name"))
-    by_key = {names.parse(entry.name).key: entry for entry in infos}
-    return Rows(_with_aliases(by_key), infos, stamp)
+def _rows(stamp: int, known: dict[int, tuple[int, str, ModelInfo]]) -> Rows:
+    """All rows; only those that were written since are read and made into values anew."""
+    order = list(Model.objects.order_by("-modified_at", "name").values_list("pk", "version"))
+    changed = [pk for pk, version in order if known.get(pk, (-1,))[0] != version]
+    fresh: dict[int, tuple[int, str, ModelInfo]] = {}
+    for start in range(0, len(changed), AT_ONCE):
+        for row in Model.objects.filter(pk__in=changed[start : start + AT_ONCE]):
+            fresh[row.pk] = (row.version, names.parse(row.name).key, model_info.of(row))
+    all_known = {**known, **fresh}
+    entries = {pk: all_known[pk] for pk, _ in order if pk in all_known}
+    infos = tuple(info for _, _, info in entries.values())
+    return Rows(_with_aliases({key: info for _, key, info in entries.values()}), infos, entries, stamp)
 
 
 def _with_aliases(models: dict[str, ModelInfo]) -> dict[str, ModelInfo]:

@@ -10,9 +10,10 @@ import hub_repositories
 import pytest
 from engines import BUILTIN
 from hub_process import Hub
+from msgspec import structs
 
 from registry import pull_run, pulls
-from registry.models import Download, Model
+from registry.models import Device, Download, Model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -74,3 +75,12 @@ def test_a_revision_is_installed_beside_the_latest(hub: Hub) -> None:
     rows = {row.name: row.revision for row in Model.objects.exclude(source="")}
     assert rows.keys() == {"tiny/chat:latest", "hf.co/tiny/chat:v2"}
     assert rows["tiny/chat:latest"] == old != rows["hf.co/tiny/chat:v2"]
+
+
+@pytest.mark.parametrize(("configured", "build"), [("NPU", "int4-cw-ov"), ("CPU", "int4-ov")])
+def test_a_machine_with_an_npu_gets_the_npus_build_unless_it_is_not_to_be_used(
+    settings: Any, configured: str, build: str
+) -> None:
+    settings.ENGINE = structs.replace(settings.ENGINE, device=configured)
+    Device.objects.create(name="NPU")
+    assert pulls.request("qwen3:8b").repo == f"OpenVINO/Qwen3-8B-{build}"

@@ -308,3 +308,18 @@ def test_the_database_refuses_a_row_that_cannot_be(fields: dict[str, Any], const
     make("kept:latest")
     with pytest.raises(IntegrityError, match=constraint):
         make(**({"name": "a:latest"} | fields))
+
+
+def test_only_rows_that_were_written_are_made_anew(store: Store) -> None:
+    for name in ("a:latest", "b:latest", "c:latest", "d:latest"):
+        make(name)
+    before = {info.name: info for info in store.all_models()}
+    row = Model.objects.get(name="a:latest")
+    row.system = "Be brief."
+    row.save(update_fields=["system"])
+    Model.objects.filter(name="b:latest").update(pinned=True)
+    Model.objects.get(name="c:latest").delete()
+    after = {info.name: info for info in store.all_models()}
+    assert after.keys() == {"a:latest", "b:latest", "d:latest"}
+    assert after["d:latest"] is before["d:latest"]
+    assert (after["a:latest"].system, after["b:latest"].pinned) == ("Be brief.", True)

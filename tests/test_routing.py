@@ -148,7 +148,9 @@ def test_what_a_key_does_not_allow_is_never_tried(given: Facts) -> None:
 
 
 def test_devices_that_the_key_allows_and_that_are_not_here_are_named() -> None:
-    with pytest.raises(DeviceUnavailable, match=r"no inference device of those that this API key allows \(GPU\)"):
+    with pytest.raises(
+        DeviceUnavailable, match=r"no inference device of those that this API key allows \(GPU\)"
+    ):
         choose(facts(allowed=("GPU",)), (cpu(),))
 
 

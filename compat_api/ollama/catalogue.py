@@ -56,21 +56,28 @@ def tags(models: Iterable[ModelInfo]) -> dict[str, Any]:
 
 
 class Tags:
-    """The answer of /api/tags, encoded once for each state of the registry. A thousand models are half a megabyte, and
-    the dicts of each answer would make the garbage collector look through the whole process every second.
+    """The answer of /api/tags, encoded once for each state of the registry, and each model once for each version of its
+    row. A thousand models are half a megabyte, and the dicts of each answer would make the garbage collector look
+    through the whole process every second.
     """
 
     def __init__(self) -> None:
-        self._last: tuple[list[ModelInfo], bytes] = ([], orjson.dumps(tags(())))
+        self._last: list[ModelInfo] = []
+        self._answer = orjson.dumps(tags(()))
+        self._parts: dict[int, tuple[ModelInfo, bytes]] = {}
+        """By the identity of the value, which is kept alive here."""
 
     def encoded(self, models: list[ModelInfo]) -> bytes:
         """`models` as `store.all_models` gives them: the same values until a row was written."""
-        known, answer = self._last
-        same = len(known) == len(models) and all(a is b for a, b in zip(known, models, strict=True))
+        same = len(self._last) == len(models) and all(a is b for a, b in zip(self._last, models, strict=True))
         if not same:
-            answer = orjson.dumps(tags(models))
-            self._last = (models, answer)
-        return answer
+            self._parts = {
+                id(model): self._parts.get(id(model)) or (model, orjson.dumps(_tag(model)))
+                for model in models
+            }
+            self._answer = b'{"models":[' + b",".join(part for _, part in self._parts.values()) + b"]}"
+            self._last = models
+        return self._answer
 
 
 def _tag(model: ModelInfo) -> dict[str, Any]:

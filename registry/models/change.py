@@ -17,6 +17,7 @@ from django.db.models.signals import post_delete
 from django.dispatch import Signal
 
 M = TypeVar("M", bound=models.Model)
+_VERSION = "version"
 
 committed = Signal()
 """Sent in the process and thread that wrote, after its transaction is durable; `sender` is the table's
@@ -45,7 +46,7 @@ def bump(table: type[models.Model], using: str) -> None:
     The row's lock is held until the commit, so stamps become visible in the order of commits.
     """
     Change.objects.using(using).bulk_create(
-        [Change(table=table._meta.db_table, stamp=secrets.randbits(62))],
+        [Change(table=table._meta.db_table, stamp=_drawn())],
         update_conflicts=True,
         unique_fields=["table"],
         update_fields=["stamp"],
@@ -62,6 +63,8 @@ class StampedQuerySet(models.QuerySet[M]):
     """Bulk writes bypass save(); they are stamped too (bulk_update and aupdate end in update)."""
 
     def update(self, **kwargs: Any) -> int:
+        if _has_version(self.model):
+            kwargs.setdefault(_VERSION, _drawn())
         with transaction.atomic(using=self.db):
             changed = super().update(**kwargs)
             if changed:
@@ -69,6 +72,10 @@ class StampedQuerySet(models.QuerySet[M]):
         return changed
 
     def bulk_create(self, objs: Iterable[M], *args: Any, **kwargs: Any) -> list[M]:
+        objs = list(objs)
+        if _has_version(self.model):
+            for row in objs:
+                setattr(row, _VERSION, _drawn())
         with transaction.atomic(using=self.db):
             created = super().bulk_create(objs, *args, **kwargs)
             if created:
@@ -88,10 +95,23 @@ class Stamped(models.Model):
         abstract = True
 
     def save(self, *args: Any, using: str | None = None, **kwargs: Any) -> None:
+        if _has_version(type(self)):
+            setattr(self, _VERSION, _drawn())
+            if kwargs.get("update_fields") is not None:
+                kwargs["update_fields"] = {*kwargs["update_fields"], _VERSION}
         alias = using or router.db_for_write(type(self), instance=self)
         with transaction.atomic(using=alias):
             super().save(*args, using=alias, **kwargs)
             bump(type(self), alias)
+
+
+def _has_version(table: type[models.Model]) -> bool:
+    """A table of many rows: a reader takes only those whose version it does not know."""
+    return any(field.attname == _VERSION for field in table._meta.concrete_fields)
+
+
+def _drawn() -> int:
+    return secrets.randbits(62)
 
 
 def _stamp_deletion(sender: type[models.Model], using: str, **_: Any) -> None:

@@ -96,6 +96,7 @@ class Model(Stamped):
         default=list, blank=True, help_text="ADAPTER: [{path, sha256, size, alpha}] LoRA weights"
     )
     licence = models.TextField(blank=True)
+    version = models.PositiveBigIntegerField(default=0, editable=False, help_text="drawn anew by each write")
     reader_version = models.PositiveIntegerField(default=0, help_text="of the code that read its files")
 
     class Meta:
