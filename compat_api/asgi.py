@@ -9,6 +9,8 @@ CONSUMERS: dict[str, type[InferenceConsumer]] = {
     **dict.fromkeys(generation.DIALECTS, generation.GenerationConsumer),
     **dict.fromkeys(embeddings.DIALECTS, embeddings.EmbeddingConsumer),
     "anthropic.count": counting.CountConsumer,
+    "openai.tokenize": counting.TokenizeConsumer,
+    "openai.detokenize": counting.DetokenizeConsumer,
     "pull": pulling.PullConsumer,
     "create": creating.CreateConsumer,
     "push": creating.PushConsumer,

@@ -65,6 +65,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("openai.completions", "openai", "infer", _POST, "/v1/completions", streaming=True),
     Operation("openai.responses", "openai", "infer", _POST, "/v1/responses", streaming=True),
     Operation("openai.embeddings", "openai", "infer", _POST, "/v1/embeddings", streaming=True),
+    Operation("openai.tokenize", "openai", "infer", _POST, "/v1/tokenize", streaming=True),
+    Operation("openai.detokenize", "openai", "infer", _POST, "/v1/detokenize", streaming=True),
     Operation("anthropic.messages", "anthropic", "infer", _POST, "/v1/messages", streaming=True),
     Operation("anthropic.count", "anthropic", "infer", _POST, "/v1/messages/count_tokens", streaming=True),
 )

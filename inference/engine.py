@@ -70,7 +70,7 @@ class Engine:
         self._began = time.time()
         self._emulated: set[str] = set()
         self._pool = Pool(config, lambda device: device in self._emulated, on_load)
-        self._texts = Texts()
+        self.texts = Texts()
         self._constraints = ConstraintChecks(self._pool.spare)
         self._backends: dict[str, Backend] = {}
         self._records: deque[RequestRecord] = deque(maxlen=RECORDS)
@@ -132,7 +132,7 @@ class Engine:
         self._enter()
         try:
             await self._known_backends()
-            codec = (await self._texts.get(spec)).codec
+            codec = (await self.texts.get(spec)).codec
             job = await preparation.embed_job(spec, request, codec, began)
             plan = self._plan(spec, request.placement, 0, None, request.keep_alive_s, embedding=True)
             return await self._embed_in_order(job, plan)
@@ -173,10 +173,10 @@ class Engine:
         self._pool.room.devices = budgets
         self._pool.follow(models)
 
-    async def count_tokens(self, spec: ModelSpec, request: ChatRequest) -> int:
+    async def prompt_ids(self, spec: ModelSpec, request: ChatRequest) -> list[int]:
         """Exact: the rendered prompt in the model's own tokens, as a generation would have it."""
         preparation.check_capabilities(spec, request)
-        return await preparation.count(spec, request, await self._texts.get(spec))
+        return await preparation.prompt_ids(spec, request, await self.texts.get(spec))
 
     # --- what people see ----------------------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class Engine:
             for name, full_name in devices.items():
                 self._backends[name] = LocalBackend(
                     name, full_name, emulated=name in self._emulated,
-                    config=self.config, pool=self._pool, texts=self._texts,
+                    config=self.config, pool=self._pool, texts=self.texts,
                 )  # fmt: skip
         return self._backends
 
@@ -218,7 +218,7 @@ class Engine:
         self, spec: ModelSpec, request: ChatRequest, backends: dict[str, Backend], began: float
     ) -> ChatJob:
         preparation.check_capabilities(spec, request)
-        text = await self._texts.get(spec)
+        text = await self.texts.get(spec)
         limit = max(backend.candidate(spec, request.num_ctx).limit_tokens for backend in backends.values())
         truncate = request.truncate or (request.truncate is None and self.config.overflow == "truncate")
         job = await preparation.chat_job(spec, request, text, began, limit=limit, truncate=truncate)

@@ -135,12 +135,12 @@ async def _prompt(spec: ModelSpec, request: ChatRequest, text: Text, think: bool
     return prompt
 
 
-async def count(spec: ModelSpec, request: ChatRequest, text: Text) -> int:
-    """The tokens of the prompt that a generation would begin with."""
+async def prompt_ids(spec: ModelSpec, request: ChatRequest, text: Text) -> list[int]:
+    """The prompt that a generation would begin with."""
     check_messages(request, text)
     request = structs.replace(request, messages=messages_of(spec, request))
     prompt = await _prompt(spec, request, text, thinks(spec, request))
-    return len(await text.codec.encode_async(prompt))
+    return await text.codec.encode_async(prompt)
 
 
 def with_grammar(job: ChatJob, grammar: dict[str, Any]) -> ChatJob:

@@ -146,6 +146,18 @@ class TextCodec:
         """What a text of so many characters takes at least, without looking at it."""
         return chars // self._longest_token_chars
 
+    def tokens_of(self, text: str, special: bool) -> list[int]:
+        """Ids of any text, control tokens included; `special`: with those that the tokenizer itself adds."""
+        return list(self._tokenizer.encode_batch_fast([text], add_special_tokens=special)[0].ids)
+
+    def names_of(self, ids: Sequence[int]) -> list[str]:
+        """The tokens as the vocabulary spells them."""
+        return [self._tokenizer.id_to_token(id) or "" for id in ids]
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """Of whole tokens, control tokens included."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
     def fit(self, texts: Sequence[str], limit: int) -> list[tuple[str, int]]:
         """Each text as far as it fits, and its tokens before the cut, with those that the tokenizer itself adds.
 

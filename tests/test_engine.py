@@ -31,7 +31,7 @@ def test_an_answer_begins_with_start_and_ends_with_finish() -> None:
             events = await events_of(engine, DEMO, ask())
             start, finish = start_of(events), finish_of(events)
             assert (start.route.requested, start.route.routed, start.route.executed) == ("CPU", "CPU", "CPU")
-            assert start.prompt_tokens == await engine.count_tokens(DEMO, ask())
+            assert start.prompt_tokens == len(await engine.prompt_ids(DEMO, ask()))
             assert text_of(events).strip()
             assert finish.reason == "stop"
             assert finish.completion_tokens > 0
@@ -107,7 +107,7 @@ def test_a_prompt_over_the_context_is_refused_with_both_numbers() -> None:
             long = ask("pull a model " * 3000)
             with pytest.raises(ContextLengthExceeded) as caught:
                 await events_of(engine, DEMO, long)
-            assert caught.value.prompt_tokens == await engine.count_tokens(DEMO, long)
+            assert caught.value.prompt_tokens == len(await engine.prompt_ids(DEMO, long))
             assert caught.value.limit == 4096
             with pytest.raises(ContextLengthExceeded, match="has at least") as caught:
                 await events_of(engine, DEMO, ask("x" * 5_000_000))
@@ -122,7 +122,7 @@ def test_a_prompt_over_the_context_is_refused_with_both_numbers() -> None:
 def test_num_ctx_bounds_the_answer_too() -> None:
     async def scenario() -> None:
         async with running_engine() as engine:
-            prompt = await engine.count_tokens(DEMO, ask())
+            prompt = len(await engine.prompt_ids(DEMO, ask()))
             finish = finish_of(await events_of(engine, DEMO, babble(500, num_ctx=prompt + 20)))
             assert (finish.reason, finish.completion_tokens) == ("length", 20)
 
