@@ -75,7 +75,9 @@ def _schema(tool: Tool, place: str) -> dict[str, Any]:
         raise InvalidGrammar(
             f"invalid JSON schema in tools: tool {tool.name!r}: $.type: arguments are an object", "tools"
         )
-    return {"type": "object", **_moved(tool.parameters, place)}
+    schema = {"type": "object", **_moved(tool.parameters, place)}
+    # A schema without properties allows any; a tool whose list of them is empty takes none.
+    return schema if schema.get("properties", True) else {"additionalProperties": False, **schema}
 
 
 def _moved(schema: Any, place: str) -> Any:
