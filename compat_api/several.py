@@ -27,8 +27,12 @@ async def merged(answers: Sequence[Batches]) -> AsyncGenerator[tuple[int, list[E
             async with asyncio.TaskGroup() as group:
                 for index, batches in enumerate(answers):
                     group.create_task(read(index, batches))
-        finally:
+        except asyncio.CancelledError:
+            raise  # nobody takes from the queue any more
+        except BaseException:
             await queue.put(None)
+            raise
+        await queue.put(None)
 
     reading = asyncio.create_task(read_all())
     try:
