@@ -33,6 +33,8 @@ class EmbeddingConsumer(InferenceConsumer):
         result = await engine.current().embed(spec, request)
         self.log.started(result.start)
         facts = headers.of_start(result.start, result.truncated_tokens)
+        if result.cached:
+            facts.append((b"x-npu-proxy-cache-hits", str(result.cached).encode()))
         await self.reply(dialect.whole_type, dialect.answer(request, result), facts)
 
     async def _keep_loaded(self, spec: ModelSpec, request: EmbedRequest) -> None:

@@ -17,7 +17,6 @@ _MEDIA = frozenset({"text", "code", "image", "audio", "video", "realtime", "auto
 _HINTS = {
     b"x-latency-critical": "X-Latency-Critical",
     b"x-power-efficient": "X-Power-Efficient",
-    b"x-cache-enabled": "X-Cache-Enabled",
     b"x-remote-allowed": "X-Remote-Allowed",
     b"x-max-latency-ms": "X-Max-Latency-Ms",
     b"x-max-power-watts": "X-Max-Power-Watts",
@@ -33,7 +32,7 @@ _LONGEST_VALUE = 200
 def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Placement:
     """The caller's wishes. `option` is the body's options.device; a header wins. Raises BadRequest."""
     device, strict, priority, deadline_ms = device_name("options.device", option), False, 1, None
-    backend = ""
+    backend, cache = "", True
     for raw_name, raw_value in headers:
         if not raw_name.startswith(b"x-"):
             continue
@@ -45,13 +44,17 @@ def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Place
                 backend = device_name("X-Target-Backend", value)
             case b"x-target-strict":
                 strict = _truth("X-Target-Strict", value)
+            case b"x-cache-enabled":
+                cache = not value or _truth("X-Cache-Enabled", value)
             case b"x-priority":
                 priority = _priority(value)
             case b"x-deadline-ms":
                 deadline_ms = _deadline_ms(value)
             case _ if raw_name in _HINTS:
                 _check_hint(raw_name, value)
-    return Placement(device=backend or device, strict=strict, priority=priority, deadline_ms=deadline_ms)
+    return Placement(
+        device=backend or device, strict=strict, priority=priority, deadline_ms=deadline_ms, cache=cache
+    )
 
 
 def device_name(field: str, value: str) -> str:

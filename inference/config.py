@@ -26,6 +26,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     memory_budget_bytes: int = 0
     """0: 60 % of RAM."""
     embedding_device: str = "auto"
+    embedding_cache_size: int = 1000
+    """Vectors kept for each device; 0: none."""
     cache_dir: Path | None = None
     log_dir: Path | None = None
     npu_models: int = 1

@@ -19,6 +19,9 @@ class DeviceState(Struct, frozen=True, kw_only=True):
     running: int
     waiting: int
     emulated: bool = False
+    cache_hits: int = 0
+    """Texts to embed whose vector was known, since the start; the others are misses."""
+    cache_misses: int = 0
 
 
 class LoadedModel(Struct, frozen=True, kw_only=True):

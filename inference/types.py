@@ -182,6 +182,8 @@ class Placement(Struct, frozen=True, kw_only=True):
     """X-Target-Strict: 503 instead of another device."""
     priority: int = 1
     """0 best effort, 1 normal, 2 high, 3 critical."""
+    cache: bool = True
+    """X-Cache-Enabled: false leaves the cache of vectors alone."""
     deadline_ms: int | None = None
     """X-Deadline-Ms: start within this time or fail with DeadlineExceeded."""
 
@@ -307,3 +309,5 @@ class Embeddings(Struct, frozen=True, kw_only=True):
     start: Start
     total_s: float
     truncated_tokens: int = 0
+    cached: int = 0
+    """Vectors that were known from before."""

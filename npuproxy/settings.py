@@ -158,6 +158,9 @@ _TOKEN_LIMIT = env.env_int(
 _NPU_MODELS = env.env_int(
     "NPU_PROXY_NPU_MODELS", 1, "language models resident on an NPU at once; more are swapped", least=1
 )
+_EMBEDDING_CACHE_SIZE = env.env_int(
+    "NPU_PROXY_EMBEDDING_CACHE_SIZE", 1000, "vectors kept for each device, of texts embedded before; 0: none"
+)
 _EMBEDDING_DEVICE = env.env_device(
     "NPU_PROXY_EMBEDDING_DEVICE", "auto", "where embeddings run; a device pins them", also="auto"
 )
@@ -256,6 +259,7 @@ ENGINE = EngineConfig(
     overflow="truncate" if _OVERFLOW == "truncate" else "error",
     memory_budget_bytes=_MEMORY_BUDGET,
     embedding_device=_EMBEDDING_DEVICE,
+    embedding_cache_size=_EMBEDDING_CACHE_SIZE,
     cache_dir=DATA_DIR / data_folder.CACHE,
     log_dir=DATA_DIR / data_folder.LOGS,
     npu_models=_NPU_MODELS,

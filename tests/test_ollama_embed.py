@@ -102,3 +102,23 @@ def test_the_older_endpoint_gives_the_vector_of_one_prompt(server: RunningServer
         404,
         {"error": 'model "nope" not found, try pulling it first'},
     )
+
+
+def test_a_vector_that_is_known_is_not_made_again(server: RunningServer) -> None:
+    def ask(*texts: str, **headers: str) -> httpx.Response:
+        body = {"model": "all-minilm", "input": list(texts)}
+        return httpx.post(f"{server.url}/api/embed", json=body, headers=headers, timeout=60)
+
+    first = ask("cached one", "cached two")
+    assert "x-npu-proxy-cache-hits" not in first.headers
+    again = ask("cached two", "cached three", "cached one")
+    assert again.headers["x-npu-proxy-cache-hits"] == "2"
+    one, two = first.json()["embeddings"]
+    assert [again.json()["embeddings"][place] for place in (2, 0)] == [one, two]
+    assert "x-npu-proxy-cache-hits" not in ask("cached one", **{"X-Cache-Enabled": "false"}).headers
+    short = httpx.post(
+        f"{server.url}/api/embed",
+        json={"model": "all-minilm", "input": "cached one", "dimensions": 8},
+        timeout=60,
+    )
+    assert len(short.json()["embeddings"][0]) == 8

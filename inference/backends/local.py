@@ -12,6 +12,7 @@ from msgspec import structs
 from inference.admission import DeviceQueue, Slot
 from inference.backend import ChatJob, EmbedJob
 from inference.config import EngineConfig
+from inference.embedding_cache import EmbeddingCache
 from inference.errors import ContextLengthExceeded, DeadlineExceeded, LoadFailed
 from inference.meter import Meter
 from inference.output_parser import OutputParser
@@ -43,6 +44,7 @@ class LocalBackend:
         self._config = config
         self._pool = pool
         self._texts = texts
+        self.cache = EmbeddingCache(config.embedding_cache_size)
 
     # --- what the router and the page see ---------------------------------------------------------------------------
 
@@ -74,7 +76,8 @@ class LocalBackend:
     def state(self) -> DeviceState:
         return DeviceState(
             id=self.id, full_name=self.full_name, available=True, slots=self.queue.slots, running=self.queue.running,
-            waiting=self.queue.waiting, emulated=self.emulated,
+            waiting=self.queue.waiting, emulated=self.emulated, cache_hits=self.cache.hits,
+            cache_misses=self.cache.misses,
         )  # fmt: skip
 
     async def load(self, spec: ModelSpec, keep_alive_s: float | None) -> None:
@@ -156,7 +159,7 @@ class LocalBackend:
         load_s = time.perf_counter() - began - slot.waited_s
         answered = False
         try:
-            vectors = await lease.worker.embed(job.texts) if job.texts else ()
+            vectors, known = await self._vectors(lease, job)
             answered = True
             start = Start(
                 route=structs.replace(route, executed=self._executed(lease)), model_digest=job.spec.shown_digest,
@@ -167,8 +170,21 @@ class LocalBackend:
             lease.release(job.request.keep_alive_s, answered=answered)
         return Embeddings(
             vectors=shortened(vectors, job.request.dimensions), prompt_tokens=job.prompt_tokens, start=start,
-            total_s=time.perf_counter() - job.began, truncated_tokens=job.truncated_tokens,
+            total_s=time.perf_counter() - job.began, truncated_tokens=job.truncated_tokens, cached=known,
         )  # fmt: skip
+
+    async def _vectors(self, lease: Lease, job: EmbedJob) -> tuple[tuple[bytes, ...], int]:
+        """All vectors, and how many were known; the worker embeds the rest."""
+        if not (self._config.embedding_cache_size and job.request.placement.cache):
+            return (await lease.worker.embed(job.texts) if job.texts else ()), 0
+        keys, found = self.cache.split(job.spec.load_key, job.texts)
+        missing = [place for place, vector in enumerate(found) if vector is None]
+        if missing:
+            made = await lease.worker.embed(tuple(job.texts[place] for place in missing))
+            self.cache.put([keys[place] for place in missing], made)
+            for place, vector in zip(missing, made, strict=True):
+                found[place] = vector
+        return tuple(vector for vector in found if vector is not None), len(found) - len(missing)
 
 
 def _left_s(job: ChatJob | EmbedJob) -> float | None:
