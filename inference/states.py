@@ -23,6 +23,10 @@ class DeviceState(Struct, frozen=True, kw_only=True):
     """Texts to embed whose vector was known, since the start; the others are misses."""
     cache_misses: int = 0
 
+    @property
+    def texts_embedded(self) -> int:
+        return self.cache_hits + self.cache_misses
+
 
 class LoadedModel(Struct, frozen=True, kw_only=True):
     """One worker that holds a model."""
