@@ -41,6 +41,12 @@ CHAT_P50 = Quantity(
 CHAT_P99 = Quantity(
     name="chat", what="a chat, 1,000 models and 10,000 downloads − 2 models: p99s", unit="ms", aim=Aim(3)
 )
+WRITTEN_TAGS = Quantity(
+    name="written", what="/api/tags right after a model was written: p50", unit="ms", aim=Aim(50)
+)
+WRITTEN_CHAT = Quantity(
+    name="written", what="a chat right after a model was written: p50", unit="ms", aim=Aim(50)
+)
 QUERIES = Quantity(name="queries", what="queries a chat, beyond those of the idle server", aim=Aim(0.05))
 ADMIN_QUERIES = Quantity(name="admin", what="queries of the list in admin that makes most", aim=Aim(20))
 ADMIN_TIME = Quantity(name="admin", what="the slowest list in admin", unit="ms")
@@ -128,6 +134,23 @@ def chat(stage: Stage) -> list[Result]:
     return [_difference(CHAT_P50, *times, 0.5), _difference(CHAT_P99, *times, 0.99)]
 
 
+def written(stage: Stage) -> list[Result]:
+    """Who asks first after a write waits until the rows in memory are those of the database."""
+    target = _full(stage)
+    target.load("demo")
+    copy = post("/api/copy", {"source": "demo", "destination": "bench-copy"})
+    listed: list[float] = []
+    answered: list[float] = []
+    for _ in range(5 if stage.quick else 50):
+        _whole(target, copy)
+        listed.append(_ms(_asked(target, "/api/tags")))
+        time.sleep(PAUSE_S)
+        _whole(target, copy)
+        answered.append(_ms(_chat(target)))
+        time.sleep(PAUSE_S)
+    return [_percentile(WRITTEN_TAGS, listed, 0.5), _percentile(WRITTEN_CHAT, answered, 0.5)]
+
+
 def queries(stage: Stage) -> list[Result]:
     """All statements while chats run, less what as long a time without any makes."""
     target = _full(stage)
@@ -184,6 +207,7 @@ def admin(stage: Stage) -> list[Result]:
 ROWS: tuple[Row, ...] = (
     Row((TAGS_P50, TAGS_P99), tags),
     Row((CHAT_P50, CHAT_P99), chat),
+    Row((WRITTEN_TAGS, WRITTEN_CHAT), written),
     Row((QUERIES,), queries),
     Row((ADMIN_QUERIES, ADMIN_TIME), admin),
 )
