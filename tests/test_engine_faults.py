@@ -43,14 +43,15 @@ def test_a_killed_worker_ends_its_streams_and_the_next_request_is_answered(loopb
     async def scenario() -> None:
         async with running_engine(loopback_channel=loopback) as engine:
             seen: list[Event] = []
+            killed: list[int] = []
 
             async def read_and_kill() -> None:
                 async with aclosing(engine.generate(DEMO, babble(3000))) as batches:
                     async for events in batches:
                         seen.extend(events)
-                        if len(seen) > 3:
-                            os.kill(worker_pid(engine), signal.SIGKILL)
-                            await asyncio.sleep(0.1)
+                        if len(seen) > 3 and not killed:
+                            killed.append(worker_pid(engine))
+                            os.kill(killed[0], signal.SIGKILL)
 
             with pytest.raises(WorkerDied):
                 await read_and_kill()
