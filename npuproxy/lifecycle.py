@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import sys
 from collections.abc import Callable, Coroutine
 from itertools import product
 from typing import Any
+
+from django.urls import get_resolver
 
 from compat_api import pulling
 from inference import engine as engines
@@ -23,6 +26,8 @@ from registry.key_use import USE
 from registry.records import Records
 
 logger = logging.getLogger(__name__)
+
+VIEWS_AFTER_S = 0.5
 
 SWITCH_POLL_S = 10.0
 EMBEDDING = "embedding"
@@ -59,6 +64,7 @@ class Lifecycle:
         self._run(RING.watch())
         self._run(USE.keep())
         self._run(self._records.keep(self._engine))
+        self._run(_open_views())
         self._jobs.start()
         if self._models:
             self._run(self._warm_up())
@@ -104,3 +110,10 @@ class Lifecycle:
                 logger.info("listening on the WSL switch too: %s", found.ip)
             except listening.ListenError as error:
                 logger.error("%s", error)
+
+
+async def _open_views() -> None:
+    """What answers /api/tags and the pages is imported before somebody waits for it, but after the first chat."""
+    await asyncio.sleep(VIEWS_AFTER_S)
+    await asyncio.to_thread(lambda: get_resolver().url_patterns)
+    gc.freeze()  # as at the start: none of it ever becomes garbage
