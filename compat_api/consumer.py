@@ -79,7 +79,9 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
 
     async def _work(self, body: bytes) -> None:
         try:
-            await self.handle(encoded_body.plain(body, self.scope["headers"], self.operation.dialect))
+            if encoding := encoded_body.encoding_of(self.scope["headers"]):
+                body = await asyncio.to_thread(encoded_body.plain, body, encoding)
+            await self.handle(body)
         except asyncio.CancelledError:
             if self._client_gone:
                 self.log.close(errors.CLIENT_GONE, "client gone")
