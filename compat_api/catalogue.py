@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compat_api import anthropic, key_bounds
+from compat_api import account, anthropic, key_bounds
 from compat_api.discovery import KnownModelsView, SearchView
 from compat_api.managing import BlobView, CopyView, DeleteView
 from compat_api.ollama import catalogue as ollama
@@ -90,6 +90,13 @@ VIEWS: dict[str, type[WireView]] = {
     "copy": CopyView,
     "delete": DeleteView,
     "blob": BlobView,
+    "cloud.status": account.StatusView,
+    "cloud.me": account.MeView,
+    "cloud.signout": account.SignOutView,
+    "cloud.keys": account.SignOutView,
+    "cloud.web_search": account.WebSearchView,
+    "cloud.web_fetch": account.WebFetchView,
+    "recommendations": account.RecommendationsView,
     "openai.models": OpenAIModelsView,
     "openai.model": OpenAIModelView,
 }
