@@ -72,9 +72,12 @@ def _unknown(role: str) -> BadRequest:
 
 
 def messages_of(spec: ModelSpec, request: ChatRequest) -> tuple[Message, ...]:
-    """One system text, then the model's own turns, then the request's. The request's system text counts before the
-    model's SYSTEM, and that before a stored turn of that role: templates take one, and as the first alone."""
+    """As asked for a raw prompt; else one system text, then the model's own turns, then the request's. The request's
+    system text counts before the model's SYSTEM, and that before a stored turn of that role: templates take one, and as
+    the first alone."""
     asked, stored = request.messages, spec.messages
+    if request.raw:
+        return asked
     first: tuple[Message, ...] = ()
     if asked and asked[0].role == "system":
         first, asked = asked[:1], asked[1:]
@@ -112,7 +115,8 @@ async def chat_job(
     return ChatJob(
         spec=spec, request=request, prompt_ids=ids,
         sampling=bounded(request.sampling.over(spec.parameters)).over(DEFAULT_SAMPLING), think=think,
-        starts_in_thinking=prompt.opens(text.template.think_tags.open), think_tags=text.template.think_tags,
+        starts_in_thinking=prompt.opens(text.template.think_tags.open) and not request.raw,
+        think_tags=text.template.think_tags,
         family=text.family(spec), grammar=None, began=began,
         truncated_messages=len(messages) - len(request.messages),
     )  # fmt: skip
@@ -123,6 +127,8 @@ async def _prompt(spec: ModelSpec, request: ChatRequest, text: Text, think: bool
 
     So is, where thoughts and calls are channels of the answer, an answer that may have neither or must be JSON.
     """
+    if request.raw:
+        return Prompt(request.messages[0].content)
     prompt = await text.template.render(request, think)
     family, tags = text.family(spec), text.template.think_tags
     plain = request.constraint is not None and not request.tool_choice.required

@@ -207,6 +207,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """None: the server's default; FOREVER; 0: unload after the answer."""
     truncate: bool | None = None
     """True: drop the oldest messages until it fits; None: as NPU_PROXY_OVERFLOW says."""
+    raw: bool = False
+    """The only message is the prompt as it stands: no template, nothing of the model's own, control tokens count."""
     stream: bool = False
     include_usage: bool = False
     """OpenAI's stream_options.include_usage; other dialects ignore it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 from conftest import RunningServer
 from wire_clients import native
@@ -73,3 +75,27 @@ def test_keep_alive_zero_on_a_prompt_unloads_after_the_answer(server: RunningSer
     client = native(server.url)
     assert client.generate("demo", PROMPT, think=False, options={"num_predict": 2}, keep_alive=0).response
     assert "demo:latest" not in [entry.model for entry in client.ps().models]
+
+
+def test_a_raw_prompt_goes_to_the_model_as_it_stands(server: RunningServer) -> None:
+    """The template's own text, given as a raw prompt, is the same question."""
+    turns = [{"role": "user", "content": PROMPT}]
+    asked = {"model": "demo", "messages": turns, "reasoning_effort": "none"}
+    tokens = httpx.post(f"{server.url}/v1/tokenize", json=asked, timeout=60).json()["tokens"]
+    given = {"model": "demo", "tokens": tokens}
+    text = httpx.post(f"{server.url}/v1/detokenize", json=given, timeout=60).json()["prompt"]
+    assert "<|im_start|>" in text
+
+    def ask(prompt: str, **fields: Any) -> dict[str, Any]:
+        body = {"model": "demo", "prompt": prompt, "stream": False, "options": {"temperature": 0}} | fields
+        found: dict[str, Any] = httpx.post(f"{server.url}/api/generate", json=body, timeout=60).json()
+        return found
+
+    usual, raw = ask(PROMPT, think=False), ask(text, raw=True)
+    assert raw["response"] == usual["response"] != ""
+    assert raw["prompt_eval_count"] == usual["prompt_eval_count"] == len(tokens)
+    opened = ask(text.partition("<think>")[0] + "<think>\n", raw=True, options={"num_predict": 400})
+    assert "thinking" not in opened
+    assert (
+        ask(text, raw=True, system="x")["error"] == "raw mode does not support template, system, or context"
+    )

@@ -218,7 +218,7 @@ def test_a_generate_without_a_prompt_only_loads() -> None:
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"raw": True}, "raw"), ({"template": "{{ .Prompt }}"}, "template"), ({"suffix": "}"}, "suffix"),
+        ({"template": "{{ .Prompt }}"}, "template"), ({"suffix": "}"}, "suffix"),
         ({"context": [1, 2]}, "context"), ({"images": ["aGk="]}, "images"), ({"width": 512}, "width"),
         ({"logprobs": True}, "logprobs"),
     ],

@@ -126,11 +126,13 @@ def parse_generate(body: bytes) -> ChatRequest | Preload:
     if not wire.prompt:
         return _preload(wire, wire.model, responses.generate_loaded(wire.model))
     system = [Message(role="system", content=wire.system)] if wire.system else []
-    return _generation(wire, wire.model, (*system, Message(role="user", content=wire.prompt)))
+    request = _generation(wire, wire.model, (*system, Message(role="user", content=wire.prompt)))
+    return msgspec.structs.replace(request, raw=True, think=False) if wire.raw else request
 
 
 def _refuse_generate_extras(wire: GenerateBody) -> None:
-    refuse("raw", wire.raw, "prompts always go through the model's template here")
+    if wire.raw and (wire.system or wire.template or wire.context):
+        raise BadRequest("raw mode does not support template, system, or context", "raw")
     refuse("template", wire.template, "cannot be given with a request; make a model with it by /api/create")
     refuse("suffix", wire.suffix, "this model does not support insert")
     refuse("context", wire.context, "is not available; send the earlier turns as messages to /api/chat")

@@ -207,7 +207,8 @@ class _Answer:
             (*tags.all, *family.tags) if job.request.tools or family.always else tags.all
         )
         self._parser = OutputParser(
-            thinking="thinking" in job.spec.capabilities, starts_in_thinking=job.starts_in_thinking,
+            thinking="thinking" in job.spec.capabilities and not job.request.raw,
+            starts_in_thinking=job.starts_in_thinking,
             tools=job.request.tools, stop=job.sampling.stop or (), family=family, tags=tags, show_thoughts=job.think,
             one_call=not job.request.tool_choice.parallel,
         )  # fmt: skip
