@@ -7,38 +7,20 @@ import re
 from typing import Any
 
 import pytest
+from parsed_events import Seen, seen
 
 from inference.output_parser import OutputParser
-from inference.types import Event, ReasoningDelta, TextDelta, Tool, ToolCall
+from inference.types import Event, TextDelta, Tool, ToolCall
 
 TOOLS = (Tool(name="weather"),)
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Zürich"}}\n</tool_call>'
 WEATHER = ("call", "weather", {"city": "Zürich"})
-
-Seen = list[tuple[object, ...]]
 
 
 def _parser(
     *, thinking: bool = False, open_: bool = False, tools: bool = False, stop: tuple[str, ...] = ()
 ) -> OutputParser:
     return OutputParser(thinking=thinking, starts_in_thinking=open_, tools=TOOLS if tools else (), stop=stop)
-
-
-def _seen(events: list[Event]) -> Seen:
-    """Neighbours of one kind joined."""
-    seen: Seen = []
-    for event in events:
-        if isinstance(event, ToolCall):
-            seen.append(("call", event.name, event.arguments))
-            continue
-        assert isinstance(event, (TextDelta, ReasoningDelta))
-        assert event.text, "an empty delta"
-        kind = "text" if isinstance(event, TextDelta) else "thought"
-        if seen and seen[-1][0] == kind:
-            seen[-1] = (kind, f"{seen[-1][1]}{event.text}")
-        else:
-            seen.append((kind, event.text))
-    return seen
 
 
 def _cuts(text: str) -> list[list[str]]:
@@ -112,7 +94,7 @@ def test_an_answer_becomes_these_events_however_it_is_cut(
         events: list[Event] = []
         for piece in pieces:
             events += parser.push([piece])
-        assert _seen(events + parser.finish()) == expected, pieces
+        assert seen(events + parser.finish()) == expected, pieces
         assert parser.stop_sequence is None
 
 
@@ -143,7 +125,7 @@ def test_a_stop_string_ends_the_text_and_never_leaks(
                 assert isinstance(event, TextDelta)
                 shown += event.text
                 assert expected.startswith(shown), pieces
-        assert _seen([TextDelta(shown), *parser.finish()] if shown else parser.finish()) == (
+        assert seen([TextDelta(shown), *parser.finish()] if shown else parser.finish()) == (
             [("text", expected)] if expected else []
         )
         assert parser.stop_sequence == hit
@@ -172,7 +154,7 @@ def test_stop_strings_concern_content_only(
 ) -> None:
     for pieces in _cuts(text):
         parser = _parser(stop=("END",), **options)
-        assert _seen(parser.push(pieces) + parser.finish()) == expected, pieces
+        assert seen(parser.push(pieces) + parser.finish()) == expected, pieces
         assert parser.stop_sequence == hit
 
 
@@ -183,14 +165,14 @@ def test_stop_strings_concern_content_only(
 def test_a_stop_string_that_ends_no_later_than_the_tag_wins(stop: str, expected: Seen) -> None:
     for pieces in _cuts("a" + CALL):
         parser = _parser(tools=True, stop=(stop,))
-        assert _seen(parser.push(pieces) + parser.finish()) == expected, pieces
+        assert seen(parser.push(pieces) + parser.finish()) == expected, pieces
         assert parser.stop_sequence == stop
 
 
 def test_a_stop_string_may_begin_in_text_that_looked_like_a_call() -> None:
     for pieces in _cuts("<tool_call>{}</tool_call> and more"):
         parser = _parser(tools=True, stop=("call> and",))
-        assert _seen(parser.push(pieces) + parser.finish()) == [("text", "<tool_call>{}</tool_")], pieces
+        assert seen(parser.push(pieces) + parser.finish()) == [("text", "<tool_call>{}</tool_")], pieces
 
 
 def test_each_piece_is_a_delta_of_its_own_when_nothing_is_held_back() -> None:
@@ -234,9 +216,9 @@ def test_nothing_is_lost_or_invented_in_random_answers() -> None:
         text = "".join(numbers.choice(parts) for _ in range(numbers.randrange(12)))
         options: dict[str, Any] = {"thinking": numbers.random() < 0.5, "tools": numbers.random() < 0.7}
         whole = _parser(**options, stop=("END",))
-        expected = _seen(whole.push([text]) + whole.finish())
+        expected = seen(whole.push([text]) + whole.finish())
         letters = _parser(**options, stop=("END",))
-        assert _seen(letters.push(list(text)) + letters.finish()) == expected, text
+        assert seen(letters.push(list(text)) + letters.finish()) == expected, text
         if whole.stop_sequence is None:
             rest = re.sub(r"\s", "", text)
             for event in expected:

@@ -12,7 +12,8 @@ from engines import DEMO, ask, events_of, run, running_engine, text_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
-from test_tool_families import parsed, seen, text, thought
+from parsed_events import seen
+from test_tool_families import parsed, text, thought
 
 from compat_api.anthropic.requests import parse_messages
 from compat_api.ollama import requests as ollama

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parsed_events import Seen, seen
 
 from inference.output_parser import OutputParser
 from inference.tools.families import FAMILIES, family_of
-from inference.types import Event, ReasoningDelta, TextDelta, Tool, ToolCall
+from inference.types import Event, Tool
 
 TOOLS = (Tool(name="weather"),)
 ZURICH = ("call", "weather", {"city": "Zürich"})
@@ -27,8 +28,6 @@ ANALYSIS = "<|channel|>analysis<|message|>hm<|end|>"
 HEADER = "<|start|>assistant<|channel|>commentary to=functions.weather <|constrain|>json<|message|>"
 FINAL = "<|start|>assistant<|channel|>final<|message|>"
 
-Seen = list[tuple[object, ...]]
-
 
 def text(said: str) -> tuple[str, str]:
     return ("text", said)
@@ -36,23 +35,6 @@ def text(said: str) -> tuple[str, str]:
 
 def thought(said: str) -> tuple[str, str]:
     return ("thought", said)
-
-
-def seen(events: list[Event]) -> Seen:
-    """Neighbours of one kind joined."""
-    found: Seen = []
-    for event in events:
-        if isinstance(event, ToolCall):
-            found.append(("call", event.name, event.arguments))
-            continue
-        assert isinstance(event, (TextDelta, ReasoningDelta))
-        assert event.text, "an empty delta"
-        kind = "text" if isinstance(event, TextDelta) else "thought"
-        if found and found[-1][0] == kind:
-            found[-1] = (kind, f"{found[-1][1]}{event.text}")
-        else:
-            found.append((kind, event.text))
-    return found
 
 
 def parser(family: str, **options: Any) -> OutputParser:

@@ -15,7 +15,7 @@ import re
 import secrets
 import string
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 import orjson
@@ -25,8 +25,8 @@ from inference.thinking import ThinkTags
 from inference.types import ToolCall
 
 _ID_LETTERS = string.ascii_lowercase + string.digits
-_OUTSIDE = re.compile(r'["{}\[\]]')
-_INSIDE = re.compile(r'["\\]')
+_INSIDE = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]")}
+"""Quotation marks, and what counts behind each: its end, and the sign that takes the next one's meaning."""
 
 
 _SPACE = re.compile(r"\s*")
@@ -98,17 +98,21 @@ class Family(Struct, frozen=True):
         return text
 
 
-class JsonEnd:
-    """Where the JSON object or list that begins at `start` ends, in text that grows. Looks at each character once."""
+class ValueEnd:
+    """Where the value that begins at `start` with an opening bracket ends, in text that grows. Brackets in quotation
+    marks do not count. Looks at each character once."""
+
+    outside: ClassVar[re.Pattern[str]]
+    """What begins a quotation, or opens or closes a value."""
 
     def __init__(self, start: int) -> None:
         self._at = start
         self._depth = 0
-        self._quoted = False
+        self._quote = ""
 
     def find(self, text: str) -> int | None:
         """The place behind the value; None while it is not complete."""
-        while match := (_INSIDE if self._quoted else _OUTSIDE).search(text, self._at):
+        while match := (_INSIDE[self._quote] if self._quote else self.outside).search(text, self._at):
             sign = match[0]
             if sign == "\\":
                 if match.end() == len(text):
@@ -117,9 +121,9 @@ class JsonEnd:
                 self._at = match.end() + 1
                 continue
             self._at = match.end()
-            if sign == '"':
-                self._quoted = not self._quoted
-            elif sign in "{[":
+            if sign in _INSIDE:
+                self._quote = "" if self._quote else sign
+            elif sign in "([{":
                 self._depth += 1
             else:
                 self._depth -= 1
@@ -127,6 +131,12 @@ class JsonEnd:
                     return self._at
         self._at = max(self._at, len(text))
         return None
+
+
+class JsonEnd(ValueEnd):
+    """Of a JSON object or list."""
+
+    outside = re.compile(r'["{}\[\]]')
 
 
 def behind_space(text: str, at: int) -> int:

@@ -5,48 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from inference.tools.family import ValueEnd
+
 _TOKEN = re.compile(
     r"""\s*(?:(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"""
     r"""|(?P<name>[A-Za-z_][\w.]*)|(?P<sign>[()\[\]{},:=]))""",
     re.DOTALL,
 )
-_OUTSIDE = re.compile(r"""["'{}\[\]()]""")
-_INSIDE = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]")}
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\n": ""}
 _CONSTANTS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None}
 _DEPTH = 64
 
 
-class CallEnd:
-    """Where the bracket at `start` is closed, in text that grows. Looks at each character once."""
+class CallEnd(ValueEnd):
+    """Of a call in brackets, as Python writes it."""
 
-    def __init__(self, start: int) -> None:
-        self._at = start
-        self._depth = 0
-        self._quote = ""
-
-    def find(self, text: str) -> int | None:
-        """The place behind the closing bracket; None while it has not come."""
-        while match := (_INSIDE[self._quote] if self._quote else _OUTSIDE).search(text, self._at):
-            sign = match[0]
-            if sign == "\\":
-                if match.end() == len(text):
-                    self._at = match.start()
-                    return None
-                self._at = match.end() + 1
-                continue
-            self._at = match.end()
-            if sign in "\"'":
-                self._quote = "" if self._quote else sign
-            elif sign in "([{":
-                self._depth += 1
-            else:
-                self._depth -= 1
-                if self._depth <= 0:
-                    return self._at
-        self._at = max(self._at, len(text))
-        return None
+    outside = re.compile(r"""["'{}\[\]()]""")
 
 
 def keywords(text: str) -> dict[str, Any] | None:
