@@ -8,38 +8,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from msgspec import Struct, structs
+from msgspec import structs
 
-from compat_api import errors
 from compat_api.decoding import BodyDecoder
-from compat_api.dialect import Several, sse
+from compat_api.dialect import Several
 from compat_api.openai.choices import several
-from compat_api.openai.requests import StreamOptions
-from compat_api.openai.responses import DONE, FINGERPRINT, finish_of, joined, usage_of
+from compat_api.openai.requests import GenerationBody, sampling_of
+from compat_api.openai.responses import FINGERPRINT, AnswerEncoder, finish_of, joined, usage_of
 from compat_api.refusals import refuse, require_model
 from inference.errors import BadRequest
-from inference.sampling import bounded
-from inference.types import ChatRequest, Event, Finish, Message, Sampling, TextDelta
+from inference.types import ChatRequest, Event, Finish, Message, TextDelta
 
 
-class CompletionBody(Struct):
-    model: str | None = None
+class CompletionBody(GenerationBody):
     prompt: Any = None
     suffix: str | None = None
     echo: bool | None = None
     best_of: int | None = None
-    n: int | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
     logprobs: int | None = None
-    logit_bias: Any = None
 
 
 class CompletionRequest(ChatRequest, frozen=True, kw_only=True):
@@ -55,25 +41,13 @@ def parse_completion(body: bytes) -> ChatRequest | Several:
     refuse("suffix", wire.suffix, "this model does not support insert")
     refuse("logprobs", wire.logprobs, "log probabilities are not available; leave it out")
     refuse("best_of", (wire.best_of or 1) != 1, "answers are not ranked here; send n for more of them")
-    stop = (wire.stop,) if isinstance(wire.stop, str) else wire.stop
     request = CompletionRequest(
         model=require_model(wire.model),
         messages=(),
         think=False,
-        sampling=bounded(
-            Sampling(
-                temperature=1.0 if wire.temperature is None else wire.temperature,
-                top_p=1.0 if wire.top_p is None else wire.top_p,
-                seed=wire.seed,
-                max_tokens=wire.max_tokens,
-                stop=None if stop is None else tuple(text for text in stop if text),
-                presence_penalty=wire.presence_penalty,
-                frequency_penalty=wire.frequency_penalty,
-                ignored=("logit_bias",) if wire.logit_bias else (),
-            )
-        ),
+        sampling=sampling_of(wire),
         stream=bool(wire.stream),
-        include_usage=bool(wire.stream_options and wire.stream_options.include_usage),
+        include_usage=wire.wants_usage,
     )
     return several([_of(request, text, wire.echo) for text in _prompts(wire.prompt)], wire.n)
 
@@ -91,13 +65,12 @@ def _prompts(given: object) -> list[str]:
     raise BadRequest('"prompt": give a text, or a list of texts; token ids are not taken here', "prompt")
 
 
-class CompletionEncoder:
+class CompletionEncoder(AnswerEncoder):
     """text_completion: whole, and chunks of the same name, the last of which says why it ended."""
 
     def __init__(
         self, request: ChatRequest, *, answer_id: str = "", created: int = 0, index: int = 0
     ) -> None:
-        self._include_usage = request.include_usage
         self._echo = request.echo if isinstance(request, CompletionRequest) else ""
         self._index = index
         self._head = {
@@ -109,7 +82,7 @@ class CompletionEncoder:
         }
         head = orjson.dumps(self._head)[:-1]
         self._chunk = b'data: %b,"choices":[{"index":%d,"logprobs":null,"text":' % (head, index)
-        self._tail = b"data: " + head + b',"choices":[],"usage":'
+        super().__init__(head, request.include_usage)
 
     def event(self, event: Event) -> bytes:
         if type(event) is TextDelta:
@@ -125,13 +98,6 @@ class CompletionEncoder:
         echo, self._echo = self._echo, ""
         return b'%b%b,"finish_reason":%b}]}\n\n' % (self._chunk, orjson.dumps(echo + text), reason)
 
-    def tail(self, usage: dict[str, int]) -> bytes:
-        told = b"%b%b}\n\n" % (self._tail, orjson.dumps(usage)) if self._include_usage else b""
-        return told + DONE
-
-    def whole(self, events: Sequence[Event]) -> bytes:
-        return self.object([self.choice(events)], usage_of([finish_of(events)]))
-
     def choice(self, events: Sequence[Event]) -> dict[str, Any]:
         return {
             "text": self._echo + joined(events, TextDelta),
@@ -142,6 +108,3 @@ class CompletionEncoder:
 
     def object(self, choices: Sequence[dict[str, Any]], usage: dict[str, int]) -> bytes:
         return orjson.dumps(self._head | {"choices": choices, "usage": usage})
-
-    def error(self, status: int, message: str, code: str | None) -> bytes:
-        return sse(errors.envelope("openai", status, message, code))

@@ -18,7 +18,6 @@ from inference.sampling import bounded
 from inference.types import ChatRequest, Constraint, EmbedRequest, Message, Sampling, ToolCall
 
 EMPTY_BODY = "EOF"
-_IGNORED = ("logit_bias",)
 
 
 class CalledFunction(Struct):
@@ -57,19 +56,30 @@ class ResponseFormat(Struct):
     json_schema: JsonSchema | None = None
 
 
-class ChatBody(Struct):
+class GenerationBody(Struct):
+    """What /v1/chat/completions and /v1/completions share."""
+
     model: str | None = None
-    messages: list[WireMessage] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
-    max_completion_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
+    n: int | None = None
+    logit_bias: Any = None
+
+    @property
+    def wants_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+class ChatBody(GenerationBody):
+    messages: list[WireMessage] | None = None
+    max_completion_tokens: int | None = None
     response_format: ResponseFormat | None = None
     tools: list[WireTool] | None = None
     tool_choice: Any = None
@@ -77,8 +87,6 @@ class ChatBody(Struct):
     reasoning: Reasoning | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
-    n: int | None = None
-    logit_bias: Any = None
     parallel_tool_calls: Any = None
 
 
@@ -106,26 +114,28 @@ def parse_chat(body: bytes) -> ChatRequest | Several:
         tool_choice=choice,
         think=_think(wire),
         effort=EFFORTS.get(_effort(wire), ""),
-        sampling=bounded(_sampling(wire)),
+        sampling=sampling_of(wire, wire.max_completion_tokens),
         constraint=_constraint(wire.response_format),
         stream=bool(wire.stream),
-        include_usage=bool(wire.stream_options and wire.stream_options.include_usage),
+        include_usage=wire.wants_usage,
     )
     return several([request], wire.n)
 
 
-def _sampling(wire: ChatBody) -> Sampling:
+def sampling_of(wire: GenerationBody, max_tokens: int | None = None) -> Sampling:
+    """`max_tokens` goes before the body's own. Raises BadRequest."""
     stop = (wire.stop,) if isinstance(wire.stop, str) else wire.stop
-    ignored = [name for name in _IGNORED if getattr(wire, name)]
-    return Sampling(
-        temperature=1.0 if wire.temperature is None else wire.temperature,
-        top_p=1.0 if wire.top_p is None else wire.top_p,
-        seed=wire.seed,
-        max_tokens=wire.max_tokens if wire.max_completion_tokens is None else wire.max_completion_tokens,
-        stop=None if stop is None else tuple(text for text in stop if text),
-        presence_penalty=wire.presence_penalty,
-        frequency_penalty=wire.frequency_penalty,
-        ignored=tuple(ignored),
+    return bounded(
+        Sampling(
+            temperature=1.0 if wire.temperature is None else wire.temperature,
+            top_p=1.0 if wire.top_p is None else wire.top_p,
+            seed=wire.seed,
+            max_tokens=wire.max_tokens if max_tokens is None else max_tokens,
+            stop=None if stop is None else tuple(text for text in stop if text),
+            presence_penalty=wire.presence_penalty,
+            frequency_penalty=wire.frequency_penalty,
+            ignored=("logit_bias",) if wire.logit_bias else (),
+        )
     )
 
 
@@ -146,19 +156,22 @@ def _think(wire: ChatBody) -> bool | None:
 
 
 def _constraint(wire: ResponseFormat | None) -> Constraint | None:
-    if wire is None or wire.type in (None, "", "text"):
+    if wire is None:
         return None
-    if wire.type == "json_object":
-        return Constraint()
-    if wire.type != "json_schema":
-        raise BadRequest(
-            '"response_format.type" must be "text", "json_object" or "json_schema"', "response_format"
-        )
     schema = bytes(wire.json_schema.schema) if wire.json_schema else b"null"
+    return json_constraint(wire.type, schema, "response_format", "response_format.json_schema.schema")
+
+
+def json_constraint(kind: str | None, schema: bytes, field: str, schema_field: str) -> Constraint | None:
+    """Of a format: text, any JSON object, or the JSON text of a schema. Raises BadRequest."""
+    if kind in (None, "", "text"):
+        return None
+    if kind == "json_object":
+        return Constraint()
+    if kind != "json_schema":
+        raise BadRequest(f'"{field}.type" must be "text", "json_object" or "json_schema"', field)
     if not schema.startswith(b"{"):
-        raise BadRequest(
-            '"response_format.json_schema.schema" must be a JSON schema object', "response_format"
-        )
+        raise BadRequest(f'"{schema_field}" must be a JSON schema object', field)
     return Constraint(schema.decode())
 
 

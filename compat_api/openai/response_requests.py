@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from compat_api.decoding import BodyDecoder
 from compat_api.efforts import EFFORTS
+from compat_api.openai.requests import json_constraint
 from compat_api.refusals import refuse, require_model
 from compat_api.tools import chosen, offered, role_name, with_tool_names
 from inference.errors import BadRequest
@@ -108,16 +109,9 @@ def _think(wire: Reasoning | None) -> bool | None:
 
 
 def _constraint(wire: TextFormat | None) -> Constraint | None:
-    if wire is None or wire.type in (None, "", "text"):
-        return None
-    if wire.type == "json_object":
-        return Constraint()
-    if wire.type != "json_schema":
-        raise BadRequest('"text.format.type" must be "text", "json_object" or "json_schema"', "text.format")
-    schema = bytes(wire.schema)
-    if not schema.startswith(b"{"):
-        raise BadRequest('"text.format.schema" must be a JSON schema object', "text.format")
-    return Constraint(schema.decode())
+    return (
+        json_constraint(wire.type, bytes(wire.schema), "text.format", "text.format.schema") if wire else None
+    )
 
 
 def _echo(wire: ResponsesBody) -> dict[str, Any]:

@@ -27,20 +27,44 @@ DONE = sse(b"[DONE]")
 FINGERPRINT = "fp_ollama"
 
 
-class ChatEncoder:
+class AnswerEncoder:
+    """What one choice and several have in common; `head`: the JSON of a chunk's first fields, without its end."""
+
+    def __init__(self, head: bytes, include_usage: bool) -> None:
+        self._include_usage = include_usage
+        self._tail = b"data: " + head + b',"choices":[],"usage":'
+
+    def choice(self, events: Sequence[Event]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def object(self, choices: Sequence[dict[str, Any]], usage: dict[str, int]) -> bytes:
+        raise NotImplementedError
+
+    def whole(self, events: Sequence[Event]) -> bytes:
+        return self.object([self.choice(events)], usage_of([finish_of(events)]))
+
+    def tail(self, usage: dict[str, int]) -> bytes:
+        """What ends the stream."""
+        told = b"%b%b}\n\n" % (self._tail, orjson.dumps(usage)) if self._include_usage else b""
+        return told + DONE
+
+    def error(self, status: int, message: str, code: str | None) -> bytes:
+        return sse(errors.envelope("openai", status, message, code))
+
+
+class ChatEncoder(AnswerEncoder):
     """chat.completion and its chunks. The role is on a choice's first chunk only; all share id and created."""
 
     def __init__(
         self, request: ChatRequest, *, answer_id: str = "", created: int = 0, index: int = 0
     ) -> None:
-        self._include_usage = request.include_usage
         self._index = index
         self._id = answer_id or f"chatcmpl-{secrets.token_hex(12)}"
         self._created = created or int(time.time())
         self._model = request.model
         head = orjson.dumps(self._head("chat.completion.chunk"))[:-1]
         self._chunk = b'data: %b,"choices":[{"index":%d,"delta":{' % (head, index)
-        self._tail = b"data: " + head + b',"choices":[],"usage":'
+        super().__init__(head, request.include_usage)
         self._role = b'"role":"assistant",'
         self._calls = 0
 
@@ -64,14 +88,6 @@ class ChatEncoder:
         first = self._delta(b'""') if self._role else b""
         return first + b'%b},"finish_reason":%b}]}\n\n' % (self._chunk, orjson.dumps(self._reason(finish)))
 
-    def tail(self, usage: dict[str, int]) -> bytes:
-        """What ends the stream."""
-        told = b"%b%b}\n\n" % (self._tail, orjson.dumps(usage)) if self._include_usage else b""
-        return told + DONE
-
-    def whole(self, events: Sequence[Event]) -> bytes:
-        return self.object([self.choice(events)], usage_of([finish_of(events)]))
-
     def choice(self, events: Sequence[Event]) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": joined(events, TextDelta)}
         reasoning = joined(events, ReasoningDelta)
@@ -84,9 +100,6 @@ class ChatEncoder:
 
     def object(self, choices: Sequence[dict[str, Any]], usage: dict[str, int]) -> bytes:
         return orjson.dumps(self._head("chat.completion") | {"choices": choices, "usage": usage})
-
-    def error(self, status: int, message: str, code: str | None) -> bytes:
-        return sse(errors.envelope("openai", status, message, code))
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {
