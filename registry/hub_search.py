@@ -6,7 +6,6 @@ from tags, else from the name.
 
 from __future__ import annotations
 
-import queue
 import re
 import threading
 from typing import Final, Literal
@@ -14,7 +13,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from inference.errors import Unavailable
-from registry import hub
+from registry import aside, hub
 from registry.hub import Found, Sort
 from registry.hub_errors import HubUnavailable
 
@@ -105,24 +104,17 @@ def _hit(found: Found) -> Hit:
 
 
 def _within(deadline_s: float, query: str, limit: int, sort: Sort) -> tuple[Found, ...]:
-    """In a thread of its own, since huggingface-hub's own waits add up to minutes; it ends with the process."""
+    """Whatever becomes of the search: its place is free when it has ended."""
     if not _places.acquire(blocking=False):
         raise Unavailable(f"{MOST_AT_ONCE} searches of the hub are under way; try again", 2.0)
-    answers: queue.SimpleQueue[tuple[Found, ...] | Exception] = queue.SimpleQueue()
 
-    def ask() -> None:
+    def ask() -> tuple[Found, ...]:
         try:
-            answers.put(hub.search(query, limit=limit, sort=sort))
-        except Exception as error:
-            answers.put(error)
+            return hub.search(query, limit=limit, sort=sort)
         finally:
             _places.release()
 
-    threading.Thread(target=ask, name="hub search", daemon=True).start()
     try:
-        answer = answers.get(timeout=deadline_s)
-    except queue.Empty:
+        return aside.begin(ask, "hub search").result(deadline_s)
+    except TimeoutError:
         raise HubUnavailable(f"the hub did not answer the search within {deadline_s:g} s") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -25,7 +25,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection, transaction
 
 from inference.errors import InferenceError
-from registry import catalog, hub, install, names, pull_convert, pulls, sealing
+from registry import aside, catalog, hub, install, names, pull_convert, pulls, sealing
 from registry import download as transfers
 from registry.hub_errors import DiskFull, HubError, NoRoom
 from registry.models import Download, Model
@@ -150,15 +150,7 @@ def _pull(download: Download, beat: Beat) -> None:
 
 def _asked(beat: Beat, ask: Callable[[], T]) -> T:
     """What the hub says. It may be silent for minutes, which who stops or cancels the pull does not wait for."""
-    answer: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=work, name="hub", daemon=True).start()
+    answer = aside.begin(ask, "hub")
     while not wait([answer], LOOK_S).done:
         beat.phase("manifest")
     return answer.result()

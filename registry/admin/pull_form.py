@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future
 from typing import Any, Final
 
 from django import forms
@@ -15,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from inference.errors import InferenceError
-from registry import catalog, names, pull_plan, pulls, verdict
+from registry import aside, catalog, names, pull_plan, pulls, verdict
 from registry.admin import cells
 from registry.models import Model
 from registry.pull_plan import Plan
@@ -100,19 +98,15 @@ class _Slow(InferenceError):
 
 def _plan(form: PullForm) -> Plan:
     """Within PLAN_S: the hub may be tried again for longer than anybody looks at a page. Raises InferenceError."""
-    answer: Future[Plan] = Future()
 
-    def ask() -> None:
+    def ask() -> Plan:
         try:
-            answer.set_result(pull_plan.plan(form.cleaned_data["name"], **_wish(form)))
-        except Exception as error:
-            answer.set_exception(error)
+            return pull_plan.plan(form.cleaned_data["name"], **_wish(form))
         finally:
             connections.close_all()
 
-    threading.Thread(target=ask, name="pull-plan", daemon=True).start()
     try:
-        return answer.result(PLAN_S)
+        return aside.begin(ask, "pull-plan").result(PLAN_S)
     except TimeoutError:
         raise _Slow(f"the hub has not answered within {PLAN_S:g} s; the pull itself waits longer") from None
 
