@@ -30,7 +30,7 @@ LISTS: Final = ("model", "download", "alias", "compilecache", "device", "usage")
 QUERY_LOG: Final = "queries.log"
 PARTS: Final = 5
 IDLE_S: Final = 10.0
-_BACKGROUND: Final = ("registry", "records", "jobs", "keys", "key-use")
+_BACKGROUND: Final = ("registry", "records", "jobs", "keys", "key-use", "watch")
 """Threads that look into the database each second, requests or none."""
 
 TAGS_P50 = Quantity(name="tags", what="/api/tags, 1,000 models: p50", unit="ms", aim=Aim(50))

@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from django.db import DatabaseError, connection
 from inference import job_object
 from npuproxy import broker, env
 from registry import pulls
+from registry.database_thread import DatabaseThread
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Jobs:
         """Pull -> when it gets its next message, and the pause after that."""
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="jobs")
+        self._thread = DatabaseThread("jobs")
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -63,8 +63,7 @@ class Jobs:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await asyncio.to_thread(self._end_child)
-        self._thread.submit(connection.close)
-        self._thread.shutdown(wait=False)
+        self._thread.close(wait=False)
 
     def _requested(self, **_: Any) -> None:
         """From whatever thread wrote the row."""
@@ -75,7 +74,7 @@ class Jobs:
         while True:
             try:
                 if not swept:
-                    await self._in_thread(pulls.sweep)
+                    await self._thread.run(pulls.sweep)
                     swept = True
                 await self._look()
                 failing = False
@@ -90,7 +89,7 @@ class Jobs:
     async def _look(self) -> None:
         if self._child is not None and self._child.poll() is not None:
             await self._bury()
-        waiting = await self._in_thread(_waiting)
+        waiting = await self._thread.run(_waiting)
         self._told = {pull: told for pull, told in self._told.items() if pull in waiting}
         if not waiting:
             return
@@ -101,7 +100,7 @@ class Jobs:
             at, pause = self._told.get(pull, (now, RESEND_S))
             if at <= now:
                 self._told[pull] = (now + pause, min(2 * pause, LONGEST_PAUSE_S))
-                await self._in_thread(_send)
+                await self._thread.run(_send)
 
     def _pause_s(self) -> float:
         """Before a child that keeps dying is started again."""
@@ -117,7 +116,7 @@ class Jobs:
             self._crashes += 1
             logger.error("the process for jobs died (%s)", code)
         self._told.clear()  # messages that it had taken died with it
-        await self._in_thread(pulls.reap, self._owner)
+        await self._thread.run(lambda: pulls.reap(self._owner))
 
     def _spawn(self) -> None:
         self._owner, self._started_at = pulls.owner_name(), time.monotonic()
@@ -147,9 +146,6 @@ class Jobs:
             pulls.reap(self._owner)
         connection.close()
 
-    async def _in_thread(self, work: Any, *arguments: Any) -> Any:
-        return await self._loop.run_in_executor(self._thread, _with_connection, work, *arguments)
-
 
 def _waiting() -> list[int]:
     """The pulls without an owner, once those whose owner is gone are among them. One query where nothing is active."""
@@ -173,12 +169,3 @@ def _send() -> None:
         tasks.pull.apply_async()
     except (KombuError, OSError) as error:
         logger.warning("the broker cannot be reached, so pulls wait: %s", error)
-
-
-def _with_connection(work: Any, *arguments: Any) -> Any:
-    """On this thread's connection, which stays open; one that has died is replaced by the next call."""
-    try:
-        return work(*arguments)
-    except DatabaseError:
-        connection.close()
-        raise

@@ -8,6 +8,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -24,6 +25,7 @@ from registry import store
 from registry.key_ring import RING
 from registry.key_use import USE
 from registry.records import Records
+from registry.watching import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -57,13 +59,11 @@ class Lifecycle:
         """Returns when requests may be answered. `adopt` takes a further listening socket."""
         engines.install(self._engine)
         await self._engine.start()
-        await store.refresh()
-        await RING.refresh()
-        await self._records.follow(self._engine)  # budgets hold from the first load on
-        self._run(store.watch())
-        self._run(RING.watch())
+        watch = Watch(store.follow, RING.follow, partial(self._records.follow, self._engine))
+        await watch.look()  # budgets hold from the first load on
+        self._run(watch.run())
         self._run(USE.keep())
-        self._run(self._records.keep(self._engine))
+        self._run(self._records.keep())
         self._run(_open_views())
         self._jobs.start()
         if self._models:

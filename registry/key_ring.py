@@ -1,26 +1,22 @@
 """The API keys in memory: what makes the judgement of a request free of queries.
 
-As `registry.store` has models: one frozen value, replaced as a whole; what another process wrote counts within a
-second (`watch`), and a key that is not there yet is looked for at once (`refresh`). Queries run in one thread of the
-ring's own.
+As `registry.store` has models: one frozen value, replaced as a whole; what another process wrote counts with the next
+look at the change stamps (`registry.watching`), and a key that is not there yet is looked for at once (`refresh`).
+Queries run in one thread of the ring's own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
-from django.db import DatabaseError, connections
-
+from registry.database_thread import DatabaseThread
 from registry.key import SPELLING, Key, hashed
 from registry.models import ApiKey, change
+from registry.watching import Stamps
 
-logger = logging.getLogger(__name__)
-
-POLL_S = 1.0
+_TABLE = ApiKey._meta.db_table
 
 
 class KeyRing:
@@ -29,8 +25,8 @@ class KeyRing:
     def __init__(self) -> None:
         self._keys: dict[str, Key] = {}
         self._stamp: int | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keys")
-        self._queued: asyncio.Future[None] | None = None
+        self._thread = DatabaseThread("keys")
+        self._queued: asyncio.Task[None] | None = None
         self._begun = False
         """Whether the latest look at the database has begun; until then whoever comes may wait for it."""
 
@@ -49,40 +45,24 @@ class KeyRing:
         """
         if self._queued is None or self._begun:
             self._begun = False
-            self._queued = asyncio.get_running_loop().run_in_executor(self._thread, self._read)
+            self._queued = asyncio.create_task(self._thread.run(self._read))
         await asyncio.shield(self._queued)
 
-    async def watch(self, interval_s: float = POLL_S) -> None:
-        """Follow what is written, until cancelled. A failing database is logged once and tried again."""
-        failing = False
-        try:
-            while True:
-                try:
-                    await self.refresh()
-                    failing = False
-                except DatabaseError:
-                    if not failing:
-                        logger.exception("keys cannot be read from the database; those in memory stay in use")
-                    failing = True
-                await asyncio.sleep(interval_s)
-        finally:
-            self._thread.submit(connections.close_all)
+    async def follow(self, stamps: Stamps) -> None:
+        """Read the rows where their stamp says that they changed."""
+        if stamps.get(_TABLE, 0) != self._stamp:
+            await self.refresh()
 
     def close(self) -> None:
         """End the thread and its connection. Blocking; the ring is of no use afterwards."""
-        self._thread.submit(connections.close_all)
-        self._thread.shutdown()
+        self._thread.close()
 
     def _read(self) -> None:
         self._begun = True
-        try:
-            stamp = change.stamps().get(ApiKey._meta.db_table, 0)
-            if stamp != self._stamp:
-                self.keep((row.sha256, of(row)) for row in ApiKey.objects.all())
-                self._stamp = stamp
-        except DatabaseError:
-            connections.close_all()
-            raise
+        stamp = change.stamps().get(_TABLE, 0)
+        if stamp != self._stamp:
+            self.keep((row.sha256, of(row)) for row in ApiKey.objects.all())
+            self._stamp = stamp
 
 
 def of(row: ApiKey) -> Key:

@@ -10,13 +10,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F
 
+from registry.database_thread import DatabaseThread
 from registry.key import Key
 from registry.models import ApiKey, ApiKeyUse
 
@@ -75,7 +75,7 @@ class KeyUse:
     def __init__(self) -> None:
         self._minutes: dict[int, _Minute] = {}
         self._tallies: dict[int, Tally] = {}
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="key-use")
+        self._thread = DatabaseThread("key-use")
         self._failing = False
 
     def begin(self, key: Key, now: float | None = None) -> tuple[int, str]:
@@ -118,7 +118,7 @@ class KeyUse:
         if not tallies:
             return
         try:
-            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, _write, tallies))
+            await asyncio.shield(self._thread.run(lambda: _write(tallies)))
             self._failing = False
         except DatabaseError as error:
             if not self._failing:
@@ -133,24 +133,20 @@ class KeyUse:
     async def close(self) -> None:
         """Write what is left."""
         await self.write()
-        await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
+        self._thread.release()
 
 
 def _write(tallies: dict[int, Tally]) -> None:
-    try:
-        with transaction.atomic():
-            alive = set(ApiKey.objects.filter(pk__in=tallies).values_list("pk", flat=True))
-            for key_id in alive:
-                tally = tallies[key_id]
-                ApiKeyUse.objects.get_or_create(key_id=key_id)
-                ApiKeyUse.objects.filter(key_id=key_id).update(
-                    requests=F("requests") + tally.requests,
-                    tokens=F("tokens") + tally.tokens,
-                    used_at=datetime.fromtimestamp(tally.used_at, UTC),
-                )
-    except DatabaseError:
-        connections.close_all()
-        raise
+    with transaction.atomic():
+        alive = set(ApiKey.objects.filter(pk__in=tallies).values_list("pk", flat=True))
+        for key_id in alive:
+            tally = tallies[key_id]
+            ApiKeyUse.objects.get_or_create(key_id=key_id)
+            ApiKeyUse.objects.filter(key_id=key_id).update(
+                requests=F("requests") + tally.requests,
+                tokens=F("tokens") + tally.tokens,
+                used_at=datetime.fromtimestamp(tally.used_at, UTC),
+            )
 
 
 USE = KeyUse()

@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -25,14 +23,13 @@ from inference.errors import InferenceError
 from inference.reports import LoadReport
 from inference.states import DeviceState, RequestRecord
 from registry import devices, store
-from registry.models import CompileCache, Device, Usage, change
+from registry.database_thread import DatabaseThread
+from registry.models import CompileCache, Device, Usage
+from registry.watching import Stamps
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 WRITE_S: Final = 5.0
-FOLLOW_S: Final = 1.0
 MOST_WAITING: Final = 10_000
 """Pairs of model and device that wait for the next writing; more are dropped while the database is away."""
 
@@ -82,9 +79,9 @@ class Records:
         self._devices: tuple[DeviceState, ...] = ()
         self._followed: tuple[int, int] = (-1, -1)
         self._budgets: dict[str, int] = {}
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="records")
+        self._thread = DatabaseThread("records")
         self._writing: asyncio.Task[None] | None = None
-        self._failing: set[str] = set()
+        self._failing = False
 
     # --- on the loop ----------------------------------------------------------------------------------------
 
@@ -108,29 +105,18 @@ class Records:
             return None
         return self._tallies.setdefault(key, Tally())
 
-    async def keep(self, engine: Engine) -> None:
-        """Follow the registry and write, until cancelled; what is left is written by `close`."""
-        turn = 0
+    async def keep(self) -> None:
+        """Write every few seconds, until cancelled; what is left is written by `close`."""
         while True:
-            await self.follow(engine)
-            await asyncio.sleep(FOLLOW_S)
-            turn += 1
-            if turn % round(WRITE_S / FOLLOW_S) == 0:
-                await self.write()
-
-    async def follow(self, engine: Engine) -> None:
-        """Pins and budgets, from whichever process they were set; the devices, once they are known.
-
-        The store has read its rows before.
-        """
-        await self._tried("followed", self._follow(engine))
+            await asyncio.sleep(WRITE_S)
+            await self.write()
 
     async def write(self) -> None:
         """Everything that was summed, in one transaction; it is kept for the next time when that fails.
 
         Goes on when its caller is cancelled.
         """
-        self._writing = asyncio.create_task(self._tried("written", self._write()))
+        self._writing = asyncio.create_task(self._tried())
         await asyncio.shield(self._writing)
 
     async def close(self) -> None:
@@ -138,33 +124,34 @@ class Records:
         if self._writing is not None:
             await self._writing
         await self.write()
-        self._thread.submit(connections.close_all)
-        await asyncio.to_thread(self._thread.shutdown)
+        await asyncio.to_thread(self._thread.close)
 
-    async def _tried(self, what: str, work: Awaitable[None]) -> None:
-        """What fails is tried again in its next turn, and logged once until it works again."""
-        try:
-            await work
-            self._failing.discard(what)
-        except DatabaseError as error:
-            if what not in self._failing:
-                logger.error("use and budgets of models cannot be %s now, nothing is lost: %s", what, error)
-            self._failing.add(what)
+    async def follow(self, engine: Engine, stamps: Stamps) -> None:
+        """Pins and budgets, from whichever process they were set; the devices, once they are known.
 
-    async def _follow(self, engine: Engine) -> None:
+        The store has followed the stamps before.
+        """
         states = engine.snapshot().devices
-        if {(state.id, state.full_name) for state in states} != {
-            (state.id, state.full_name) for state in self._devices
-        }:
-            await self._off_loop(lambda: devices.found(states))
+        if _names(states) != _names(self._devices):
+            await self._thread.run(lambda: devices.found(states))
             self._devices = states
-        stamp = await self._off_loop(lambda: change.stamps().get(Device._meta.db_table, 0))
+        stamp = stamps.get(Device._meta.db_table, 0)
         seen = (store.stamp(), stamp)
         if seen != self._followed:
             if stamp != self._followed[1]:
-                self._budgets = await self._off_loop(devices.budgets)
+                self._budgets = await self._thread.read(devices.budgets)
             engine.follow({info.spec.name: info.spec for info in store.all_models()}, self._budgets)
             self._followed = seen
+
+    async def _tried(self) -> None:
+        """What fails is tried again in its next turn, and logged once until it works again."""
+        try:
+            await self._write()
+            self._failing = False
+        except DatabaseError as error:
+            if not self._failing:
+                logger.error("use of models cannot be written now, nothing is lost: %s", error)
+            self._failing = True
 
     async def _write(self) -> None:
         tallies, self._tallies = self._tallies, {}
@@ -172,7 +159,7 @@ class Records:
         if not (tallies or caches):
             return
         try:
-            await self._off_loop(lambda: _write(tallies, caches))
+            await self._thread.run(lambda: _write(tallies, caches))
         except DatabaseError:
             self._caches = caches + self._caches
             for key, later in self._tallies.items():
@@ -180,17 +167,9 @@ class Records:
             self._tallies = tallies
             raise
 
-    async def _off_loop(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _with_connection, work)
 
-
-def _with_connection(work: Callable[[], T]) -> T:
-    """Run it on this thread's connection. One that may have died is replaced with the next try."""
-    try:
-        return work()
-    except DatabaseError:
-        connections.close_all()
-        raise
+def _names(states: tuple[DeviceState, ...]) -> set[tuple[str, str]]:
+    return {(state.id, state.full_name) for state in states}
 
 
 def _write(tallies: dict[Key, Tally], caches: list[LoadReport]) -> None:

@@ -3,8 +3,8 @@
 Who owns what:
 1. The rows in memory are one frozen value, replaced as a whole; readers on any thread take it without a lock.
 2. A hit makes no query. A miss always makes one, so a model that another process installed is found at once.
-3. Writes of this process count at once (signal `committed`), those of other processes within `POLL_S`
-   (`watch`).
+3. Writes of this process count at once (signal `committed`), those of other processes with the next look at the
+   change stamps (`registry.watching`).
 4. Queries on behalf of the event loop run in one thread of the store's own; the loop's thread never holds a
    database connection. Code on other threads (DRF views, commands, admin) queries on its own connection, as
    Django does.
@@ -13,34 +13,26 @@ Who owns what:
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from operator import xor
-from typing import Any, TypeVar
+from typing import Any
 
-from django.db import DatabaseError, connections
 from msgspec import Struct
 
 from inference.errors import ModelNotFound
 from inference.types import ModelSpec
 from registry import model_info, names
+from registry.database_thread import DatabaseThread
 from registry.model_info import ModelInfo
 from registry.models import Alias, Model, change
+from registry.watching import Stamps
 
-__all__ = ["POLL_S", "ModelInfo", "all_models", "find", "find_sync", "info", "refresh", "stamp", "watch"]
-
-logger = logging.getLogger(__name__)
-
-POLL_S = 1.0
-"""Seconds between two looks at the change stamps (house: a write elsewhere counts within two)."""
+__all__ = ["ModelInfo", "all_models", "find", "find_sync", "follow", "info", "refresh", "stamp"]
 
 AT_ONCE = 500
 """Rows of one query."""
 
-T = TypeVar("T")
 _TABLES = (Model, Alias)
 
 
@@ -66,7 +58,7 @@ class Store:
         self._write_read: object | None = None
         """The latest write that `_rows` has for certain; set behind them, so that nobody takes older rows for them."""
         self._reading = threading.Lock()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="registry")
+        self._thread = DatabaseThread("registry")
         for table in _TABLES:
             change.committed.connect(self._written, sender=table)
 
@@ -107,31 +99,16 @@ class Store:
 
     async def refresh(self) -> None:
         """Read the rows if any changed since: one query if none did, else three."""
-        await self._in_thread(self._read)
+        await self._thread.read(self._read)
 
-    async def watch(self, interval_s: float = POLL_S) -> None:
-        """Follow what other processes write, until cancelled. A failing database is logged once and tried
-        again."""
-        failing = False
-        try:
-            while True:
-                try:
-                    await self.refresh()
-                    failing = False
-                except DatabaseError:
-                    if not failing:
-                        logger.exception(
-                            "models cannot be read from the database; those in memory stay in use"
-                        )
-                    failing = True
-                await asyncio.sleep(interval_s)
-        finally:
-            self._thread.submit(connections.close_all)
+    async def follow(self, stamps: Stamps) -> None:
+        """Read the rows where these stamps, or a write of this process, say that they changed."""
+        if self._rows is None or self._rows.stamp != _stamp(stamps) or self._write_read is not self._write:
+            await self.refresh()
 
     def close(self) -> None:
         """End the thread and its connection. Blocking; the store is of no use afterwards."""
-        self._thread.submit(connections.close_all)
-        self._thread.shutdown()
+        self._thread.close()
 
     def _hit(self, key: str, rows: Rows | None = None) -> ModelInfo | None:
         rows = rows or self._rows
@@ -145,22 +122,18 @@ class Store:
     def _read(self) -> Rows:
         """What the database holds now; the rows in memory where their stamp is still the table's."""
         with self._reading:
-            write, stamp = self._write, _stamp()
+            write, stamp = self._write, _stamp(change.stamps())
             if self._rows is None or self._rows.stamp != stamp:
                 self._rows = _rows(stamp, self._rows.versions if self._rows else {})
             self._write_read = write
             return self._rows
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _with_connection, work)
-
     def _written(self, **_: Any) -> None:
         self._write = object()
 
 
-def _stamp() -> int:
+def _stamp(stamps: Stamps) -> int:
     """Another one after any write: stamps are drawn at random."""
-    stamps = change.stamps()
     return reduce(xor, (stamps.get(table._meta.db_table, 0) for table in _TABLES))
 
 
@@ -191,17 +164,6 @@ def _key(name: str) -> str:
     return names.parse(name).key
 
 
-def _with_connection(work: Callable[[], T]) -> T:
-    """Run it on this thread's connection. That stays open, since to open one for each look costs six times the
-    look; one that has died meanwhile is replaced.
-    """
-    try:
-        return work()
-    except DatabaseError:
-        connections.close_all()
-        return work()
-
-
 def _on_a_loop() -> bool:
     try:
         asyncio.get_running_loop()
@@ -217,4 +179,4 @@ info = _store.info
 all_models = _store.all_models
 refresh = _store.refresh
 stamp = _store.stamp
-watch = _store.watch
+follow = _store.follow

@@ -18,6 +18,7 @@ from inference.errors import BadRequest, ModelNotFound
 from registry.models import Change, Model, change
 from registry.names import CloudRefused
 from registry.store import Store
+from registry.watching import Watch
 
 T = TypeVar("T")
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -173,7 +174,7 @@ def test_the_watch_brings_in_what_another_process_changed(store: Store) -> None:
 
     async def follow() -> int:
         await store.refresh()
-        watching = asyncio.create_task(store.watch(0.01))
+        watching = asyncio.create_task(Watch(store.follow).run(0.01))
         with another_process():
             await asyncio.to_thread(Model.objects.filter(pk=row.pk).update, context_length=200)
             await asyncio.to_thread(connections.close_all)
@@ -196,7 +197,7 @@ def test_the_watch_outlives_a_database_that_fails_and_the_rows_stay(
 
     async def follow() -> None:
         await store.refresh()
-        watching = asyncio.create_task(store.watch(0.01))
+        watching = asyncio.create_task(Watch(store.follow).run(0.01))
         await asyncio.to_thread(rename, "registry_change", "registry_away")
         try:
             await until(lambda: caplog.records)
@@ -218,7 +219,7 @@ def test_a_connection_that_died_is_replaced_before_anyone_notices(store: Store) 
 
     async def find() -> str:
         await store.refresh()
-        await store._in_thread(lambda: connections["default"].connection.close())
+        await store._thread.run(lambda: connections["default"].connection.close())
         with another_process():
             await asyncio.to_thread(make, "new:latest")
             await asyncio.to_thread(connections.close_all)
