@@ -15,7 +15,7 @@ from inference.prompt import ControlStrings, Prompt, Quoting
 from inference.template_sandbox import TakesLong, TemplateSandbox, charge, set_budget
 from inference.template_threads import RenderTimeout, TemplateThreads
 from inference.thinking import THINK, think_tags
-from inference.tokenizer import AddedToken, added_tokens, read_json
+from inference.tokenizer_files import AddedToken, added_tokens, read_json
 from inference.tools.families import family_of
 from inference.types import ChatRequest, Message, ModelSpec, Tool, ToolCall
 
