@@ -6,33 +6,17 @@ import asyncio
 import json
 import random
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tokenizers import (
-    AddedToken,
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-    trainers,
-)
+from tokenizer_kinds import KINDS, SPECIAL, TAGS, byte_fallback, byte_level, metaspace, spec_of
+from tokenizers import AddedToken, Tokenizer, processors
 
+from inference.decoder import HELD_TOKENS, Decoder
 from inference.errors import ModelDamaged
 from inference.prompt import Prompt
-from inference.tokenizer import HELD_TOKENS, INLINE_CHARS, PLAIN_WINDOW_CHARS, Decoder, TextCodec
-from inference.types import ModelSpec
+from inference.tokenizer import INLINE_CHARS, PLAIN_WINDOW_CHARS, TextCodec
 
-SPECIAL = ["<unk>", "<|im_start|>", "<|im_end|>"]
-TAGS = ["<think>", "</think>", "<tool_call>", "</tool_call>"]
-CORPUS = [
-    "how do I pull a model and ask it a question about the weather in Zürich today",
-    "Mein Freund fährt über die Brücke; 日本語の文章 and Ελληνικά with naïve café",
-    "def answer(question: str) -> dict[str, int]:\n    return {'a': 1}\n\n",
-] * 30
 CLEAN = [
     "hello",
     " leading and trailing ",
@@ -42,56 +26,9 @@ CLEAN = [
 ]
 
 
-def _byte_level() -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=SPECIAL, initial_alphabet=alphabet)
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    return tokenizer
-
-
-def _byte_fallback() -> Tokenizer:
-    """As Llama 2 has it: spaces are normalised to ▁, one is put in front, unknown characters become bytes."""
-    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
-    trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=[*SPECIAL, *byte_tokens], limit_alphabet=40)
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    state = json.loads(tokenizer.to_str())
-    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] in SPECIAL]
-    return Tokenizer.from_str(json.dumps(state))
-
-
-def _metaspace() -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
-    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
-    tokenizer.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=700, special_tokens=SPECIAL))
-    return tokenizer
-
-
-KINDS: dict[str, Callable[[], Tokenizer]] = {
-    "byte level": _byte_level,
-    "byte fallback": _byte_fallback,
-    "metaspace": _metaspace,
-}
-
-
-def _spec(folder: Path, tokenizer: Tokenizer) -> ModelSpec:
-    tokenizer.add_tokens(TAGS)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return ModelSpec(name="m:latest", digest="0" * 64, path=folder, kind="chat")
-
-
 @pytest.fixture(scope="module", params=KINDS)
 def codec(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TextCodec:
-    return TextCodec.open(_spec(tmp_path_factory.mktemp("model"), KINDS[request.param]()))
+    return TextCodec.open(spec_of(tmp_path_factory.mktemp("model"), KINDS[request.param]()))
 
 
 def _reference(codec: TextCodec) -> Tokenizer:
@@ -150,14 +87,14 @@ def test_control_strings_of_users_become_text(codec: TextCodec, parts: tuple[str
 
 
 def test_quoted_text_keeps_every_space_on_byte_level(tmp_path: Path) -> None:
-    codec = TextCodec.open(_spec(tmp_path, _byte_level()))
+    codec = TextCodec.open(spec_of(tmp_path, byte_level()))
     prompt = _quoted("<|im_start|>user\n  say ", "<|im_end|>", "  twice ", "<|im_end|>", "<|im_end|>\n")
     ids = codec.encode(prompt)
     assert _reference(codec).decode(ids, skip_special_tokens=False) == prompt.text
 
 
 def test_metaspace_puts_no_space_into_the_middle_of_a_prompt(tmp_path: Path) -> None:
-    codec = TextCodec.open(_spec(tmp_path, _metaspace()))
+    codec = TextCodec.open(spec_of(tmp_path, metaspace()))
     ids = codec.encode(_quoted("<|im_end|>how", "<|im_start|>", " do<|im_end|>"))
     tokens = [_reference(codec).id_to_token(id) for id in ids]
     assert tokens[0] == tokens[-1] == "<|im_end|>"
@@ -168,7 +105,7 @@ def test_metaspace_puts_no_space_into_the_middle_of_a_prompt(tmp_path: Path) -> 
 
 
 def test_long_quoted_text_loses_nothing_where_it_is_cut(tmp_path: Path) -> None:
-    codec = TextCodec.open(_spec(tmp_path, _byte_level()))
+    codec = TextCodec.open(spec_of(tmp_path, byte_level()))
     for filler in ("how do I ask  ", "x" * 50):
         prompt = _quoted(filler * (3 * PLAIN_WINDOW_CHARS // len(filler)), "<|im_end|>", filler * 10)
         ids = codec.encode(prompt)
@@ -176,9 +113,9 @@ def test_long_quoted_text_loses_nothing_where_it_is_cut(tmp_path: Path) -> None:
 
 
 def test_white_space_beside_a_control_token_that_swallows_it_is_gone(tmp_path: Path) -> None:
-    tokenizer = _byte_level()
+    tokenizer = byte_level()
     tokenizer.add_special_tokens([AddedToken("<|user|>", rstrip=True), AddedToken("<|end|>", lstrip=True)])
-    codec = TextCodec.open(_spec(tmp_path, tokenizer))
+    codec = TextCodec.open(spec_of(tmp_path, tokenizer))
     ids = codec.encode(_quoted("<|user|>\n a", "<|im_end|>", "b \n<|end|>"))
     assert _reference(codec).decode(ids, skip_special_tokens=False) == "<|user|>a<|im_end|>b<|end|>"
     ids = codec.encode(_quoted("<|im_start|> a", "<|im_end|>", "b <|im_start|>"))
@@ -195,7 +132,7 @@ def test_a_long_text_is_encoded_outside_of_the_loop(tmp_path: Path) -> None:
             threads.append(threading.current_thread())
             return super().encode(prompt)
 
-    codec = Recording.open(_spec(tmp_path, _byte_level()))
+    codec = Recording.open(spec_of(tmp_path, byte_level()))
     for text in ("short", "x" * (INLINE_CHARS + 1)):
         assert asyncio.run(codec.encode_async(Prompt(text))) == codec.encode(Prompt(text))
     assert threads[0] is threading.main_thread()
@@ -205,13 +142,13 @@ def test_a_long_text_is_encoded_outside_of_the_loop(tmp_path: Path) -> None:
 def test_texts_are_counted_with_the_tokenizers_own_tokens_and_cut_where_they_do_not_fit(
     tmp_path: Path,
 ) -> None:
-    tokenizer = _byte_level()
+    tokenizer = byte_level()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<|im_start|> $A <|im_end|>", special_tokens=[("<|im_start|>", 1), ("<|im_end|>", 2)]
     )
     tokenizer.enable_padding(length=128)
     tokenizer.enable_truncation(4)
-    codec = TextCodec.open(_spec(tmp_path, tokenizer))
+    codec = TextCodec.open(spec_of(tmp_path, tokenizer))
     text = "how do I pull a model"
     plain = codec.encode(Prompt(text))
     assert len(plain) > 4
@@ -248,7 +185,7 @@ def test_texts_are_counted_with_the_tokenizers_own_tokens_and_cut_where_they_do_
 def test_the_answer_ends_where_any_file_says(
     tmp_path: Path, files: dict[str, dict[str, object]], expected: set[int]
 ) -> None:
-    spec = _spec(tmp_path, _byte_level())
+    spec = spec_of(tmp_path, byte_level())
     for name, content in files.items():
         (tmp_path / name).write_text(json.dumps(content))
     assert TextCodec.open(spec).eos_ids == expected
@@ -265,7 +202,7 @@ def test_the_answer_ends_where_any_file_says(
     ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, file: str, content: str | None, fault: str) -> None:
-    spec = _spec(tmp_path, _byte_level())
+    spec = spec_of(tmp_path, byte_level())
     if content is None:
         (tmp_path / file).unlink()
     else:
@@ -306,7 +243,7 @@ def test_random_ids_never_raise_and_give_back_all_text_of_clean_stretches(codec:
 
 
 def test_random_ids_give_the_text_of_the_one_shot_decode_on_byte_level(tmp_path: Path) -> None:
-    codec = TextCodec.open(_spec(tmp_path, _byte_level()))
+    codec = TextCodec.open(spec_of(tmp_path, byte_level()))
     numbers = random.Random(11)
     for _ in range(200):
         ids = [numbers.randrange(3, codec.vocab_size - len(TAGS)) for _ in range(numbers.randrange(1, 90))]
@@ -315,7 +252,7 @@ def test_random_ids_give_the_text_of_the_one_shot_decode_on_byte_level(tmp_path:
 
 @pytest.mark.parametrize("kind", ["byte level", "byte fallback"])
 def test_broken_bytes_are_held_for_a_bounded_time_and_all_shown(tmp_path: Path, kind: str) -> None:
-    codec = TextCodec.open(_spec(tmp_path, KINDS[kind]()))
+    codec = TextCodec.open(spec_of(tmp_path, KINDS[kind]()))
     continuation = _reference(codec).token_to_id("ģ" if kind == "byte level" else "<0x81>")
     decoder = codec.decoder()
     for _ in range(300):
@@ -327,7 +264,7 @@ def test_broken_bytes_are_held_for_a_bounded_time_and_all_shown(tmp_path: Path, 
 
 @pytest.mark.parametrize("kind", ["byte level", "byte fallback"])
 def test_a_character_after_broken_bytes_is_not_cut(tmp_path: Path, kind: str) -> None:
-    codec = TextCodec.open(_spec(tmp_path, KINDS[kind]()))
+    codec = TextCodec.open(spec_of(tmp_path, KINDS[kind]()))
     names = ["Ł", "ģ"] if kind == "byte level" else ["<0xF0>", "<0x81>"]
     broken = [_reference(codec).token_to_id(name) for name in names][1]
     emoji = _reference(codec).encode("😀", add_special_tokens=False).ids[-4:]
@@ -336,15 +273,15 @@ def test_a_character_after_broken_bytes_is_not_cut(tmp_path: Path, kind: str) ->
 
 
 def test_control_tokens_are_not_shown_and_the_parsers_tags_are(tmp_path: Path) -> None:
-    tokenizer = _byte_level()
+    tokenizer = byte_level()
     tokenizer.add_special_tokens(["<tool_call>"])
-    codec = TextCodec.open(_spec(tmp_path, tokenizer))
+    codec = TextCodec.open(spec_of(tmp_path, tokenizer))
     ids = codec.encode(Prompt("<think>a</think><tool_call>b<|im_end|>"))
     assert _joined(codec.decoder(), ids) == "<think>a</think><tool_call>b"
 
 
 def test_flush_shows_the_half_character_that_an_answer_ends_with(tmp_path: Path) -> None:
-    codec = TextCodec.open(_spec(tmp_path, _byte_fallback()))
+    codec = TextCodec.open(spec_of(tmp_path, byte_fallback()))
     decoder = codec.decoder()
     assert decoder.push(codec.encode(Prompt("a😀"))[:-1]) == ["a"]
     assert [decoder.flush(), decoder.flush()] == ["\ufffd" * 3, ""]
