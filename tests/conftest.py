@@ -3,6 +3,7 @@
     server          one for the session on the default event loop; with the marker `loop`, on both in turn
     serve(**env)    a server of the test's own, with these variables; ended with the test
     hub             a hub of models, empty, that can be made to fail (tests/hub_process.py, tests/hub_repositories.py)
+    asks_hub        this process asks that hub
     hub_server      one for the session whose models come from that hub
 
 The first two check at their end that no process is left behind.
@@ -23,9 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hub_process
+import huggingface_hub
 import psutil
 import pytest
 from django.db import connections
+from pytest_django import Settings
+
+from registry import fetch
+from registry import hub as hubs
 
 # A run in the background inherits an ignored SIGINT, and so would every server that is to be stopped by Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -208,6 +214,22 @@ def hub(hub_of_all: hub_process.Hub) -> Iterator[hub_process.Hub]:
     hub_of_all.reset()
     yield hub_of_all
     hub_of_all.reset()
+
+
+@pytest.fixture
+def asks_hub(hub: hub_process.Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process asks the hub, and tries again at once."""
+    settings.HF_ENDPOINT, settings.HF_TOKEN = hub.url, ""
+    monkeypatch.setattr(fetch, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(hubs, "BACKOFF_S", 0.01)
+    yield
+    huggingface_hub.close_session()
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Path:
+    """Where the files of a pull arrive."""
+    return tmp_path / "models" / ".staging" / "one"
 
 
 @pytest.fixture(scope="session")

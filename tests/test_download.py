@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import hub_repositories as repositories
@@ -14,24 +13,13 @@ from hub_repositories import BIG, CHAT
 from pytest_django import Settings
 from transfers import HALF, WEIGHTS, check_nothing_whole, check_whole, part, pull
 
-from registry import fetch, folder
+from registry import folder
 from registry import hub as hubs
 from registry.hub_errors import (
     Cancelled,
 )
 
-
-@pytest.fixture(autouse=True)
-def here(hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    settings.HF_ENDPOINT, settings.HF_TOKEN = hub.url, ""
-    monkeypatch.setattr(fetch, "BACKOFF_S", 0.01)
-    yield
-    huggingface_hub.close_session()
-
-
-@pytest.fixture
-def staging(tmp_path: Path) -> Path:
-    return tmp_path / "models" / ".staging" / "one"
+pytestmark = pytest.mark.usefixtures("asks_hub")
 
 
 def test_all_files_arrive_with_their_digests(hub: Hub, staging: Path) -> None:

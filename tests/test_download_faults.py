@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import hub_repositories as repositories
-import huggingface_hub
 import pytest
 from hub_process import Hub
 from hub_repositories import BIG, CHAT
@@ -33,17 +31,7 @@ from registry.hub_errors import (
 SECRET = "hf_secret"
 
 
-@pytest.fixture(autouse=True)
-def here(hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    settings.HF_ENDPOINT, settings.HF_TOKEN = hub.url, ""
-    monkeypatch.setattr(fetch, "BACKOFF_S", 0.01)
-    yield
-    huggingface_hub.close_session()
-
-
-@pytest.fixture
-def staging(tmp_path: Path) -> Path:
-    return tmp_path / "models" / ".staging" / "one"
+pytestmark = pytest.mark.usefixtures("asks_hub")
 
 
 def test_a_body_that_always_ends_early_is_given_up(hub: Hub, staging: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 
 import hub_repositories as repositories
 import huggingface_hub
@@ -32,12 +31,7 @@ CHAT = repositories.CHAT
 SECRET = "hf_secret"
 
 
-@pytest.fixture(autouse=True)
-def here(hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    settings.HF_ENDPOINT, settings.HF_TOKEN = hub.url, ""
-    monkeypatch.setattr(hubs, "BACKOFF_S", 0.01)
-    yield
-    huggingface_hub.close_session()
+pytestmark = pytest.mark.usefixtures("asks_hub")
 
 
 def test_a_repository_is_its_files_at_one_commit(hub: Hub) -> None:

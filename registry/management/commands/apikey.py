@@ -6,16 +6,14 @@ Needs no running server; one that runs knows of a change within a second. Everyt
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.core.management.base import CommandError, CommandParser
 
-from inference.errors import InferenceError
-from registry import api_keys, tables
+from registry import api_keys
+from registry.management.verb_command import VerbCommand
 from registry.models import ApiKey, ApiKeyUse
 
 HEAD = (
@@ -33,9 +31,8 @@ HEAD = (
 PRIORITIES = {label: value for value, label in ApiKey.Priority.choices}
 
 
-class Command(BaseCommand):
+class Command(VerbCommand):
     help = "Make, list and revoke API keys."
-    requires_system_checks = ()  # they would import the server
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", metavar="create | list | revoke", required=True)
@@ -44,18 +41,9 @@ class Command(BaseCommand):
         listing = verbs.add_parser("list", help="every key, what it may do and when it was used")
         revoke = verbs.add_parser("revoke", help="end a key for ever")
         revoke.add_argument("name", help="or the letters that the key begins with")
-        for verb, work in ((create, self.create), (listing, self.list_keys), (revoke, self.revoke)):
-            verb.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
-            verb.set_defaults(work=work)
-
-    def handle(self, *args: Any, work: Callable[..., None], **options: Any) -> None:
-        try:
-            tables.prepare()
-            work(**options)
-        except InferenceError as error:
-            raise CommandError(str(error)) from error
-        except DatabaseError as error:
-            raise CommandError(f"the database cannot be read or written ({error})") from error
+        self.add_verb(create, self.create)
+        self.add_verb(listing, self.list_keys)
+        self.add_verb(revoke, self.revoke)
 
     def create(
         self, *, name: str, as_json: bool, priority: str, models: str, devices: str, **options: Any
@@ -77,7 +65,7 @@ class Command(BaseCommand):
             raise CommandError("; ".join(faults)) from None
         secret = api_keys.issue(row)
         if as_json:
-            self._print_json({"key": secret} | _facts(row))
+            self.print_json({"key": secret} | _facts(row))
             return
         self.stdout.write(f"{secret}\n")
         self.stderr.write(
@@ -87,27 +75,18 @@ class Command(BaseCommand):
     def list_keys(self, *, as_json: bool, **_: Any) -> None:
         facts = [_facts(row) for row in ApiKey.objects.select_related("use")]
         if as_json:
-            self._print_json(facts)
+            self.print_json(facts)
         elif not facts:
             self.stdout.write('no keys; "manage.py apikey create NAME" makes one')
         else:
-            self._print_table(HEAD, [_line(entry) for entry in facts])
+            self.print_table(HEAD, [_line(entry) for entry in facts])
 
     def revoke(self, *, name: str, as_json: bool, **_: Any) -> None:
         row = api_keys.revoke(name)
         if as_json:
-            self._print_json(_facts(row))
+            self.print_json(_facts(row))
         else:
             self.stdout.write(f"'{row.name}' is revoked; a running server refuses it within two seconds")
-
-    def _print_json(self, value: object) -> None:
-        self.stdout.write(json.dumps(value, indent=2))
-
-    def _print_table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
-        for line in (head, *rows):
-            cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            self.stdout.write("  ".join(cells).rstrip())
 
 
 def _add_bounds(parser: argparse.ArgumentParser) -> None:

@@ -6,20 +6,18 @@ Needs no running server. Everything prints JSON with `--json`; `verify` exits wi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.core.management.base import CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 from msgspec import structs
 
-from inference.errors import InferenceError
-from registry import store, tables, use
+from registry import store, use
 from registry.management import change_models, import_model, known_models
+from registry.management.verb_command import VerbCommand
 from registry.progress import ByteBar
 from registry.store import ModelInfo
 from registry.use import Life, Ran
@@ -28,9 +26,8 @@ from registry.verification import FileCheck, check_files
 RAN = ("RAN ON", "REQUESTS", "TOKENS/S", "FIRST TOKEN", "LOAD", "LAST USED")
 
 
-class Command(BaseCommand):
+class Command(VerbCommand):
     help = "Show, check, make, copy and remove models."
-    requires_system_checks = ()  # they would import the server
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(
@@ -48,33 +45,21 @@ class Command(BaseCommand):
         )
         adopt = verbs.add_parser("import", help="adopt a folder or file of this machine")
         import_model.add_arguments(adopt)
-        for verb, work in (
-            (listing, self.list_models),
-            (show, self.show),
-            (verify, self.verify),
-            (known, self.known),
-            (adopt, self.adopt),
-            *((parser, self.changing(work)) for parser, work in change_models.add_arguments(verbs)),
-        ):
-            verb.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
-            verb.set_defaults(work=work)
-
-    def handle(self, *args: Any, work: Callable[..., None], **options: Any) -> None:
-        try:
-            tables.prepare()
-            work(**options)
-        except InferenceError as error:
-            raise CommandError(str(error)) from error
-        except DatabaseError as error:
-            raise CommandError(f"the database cannot be read or written ({error})") from error
+        self.add_verb(listing, self.list_models)
+        self.add_verb(show, self.show)
+        self.add_verb(verify, self.verify)
+        self.add_verb(known, self.known)
+        self.add_verb(adopt, self.adopt)
+        for verb, work in change_models.add_arguments(verbs):
+            self.add_verb(verb, partial(work, out=self.stdout))
 
     def list_models(self, *, as_json: bool, **_: Any) -> None:
         models = store.all_models()
         lives = use.of(models)
         if as_json:
-            self._print_json([_summary(model) | _use(lives[model.name]) for model in models])
+            self.print_json([_summary(model) | _use(lives[model.name]) for model in models])
             return
-        self._print_table(
+        self.print_table(
             ("NAME", "KIND", "PARAMETERS", "QUANTIZATION", "CONTEXT", "SIZE", "CAPABILITIES", "LAST USED"),
             [
                 (
@@ -96,31 +81,31 @@ class Command(BaseCommand):
         life = use.of([model])[model.name]
         facts = _facts(model)
         if as_json:
-            self._print_json(facts | _use(life))
+            self.print_json(facts | _use(life))
             return
         files = facts.pop("files")
         facts |= {"last_used": _last_used(life)}
         for label, value in facts.items():
             self.stdout.write(f"{label.replace('_', ' '):<22}{_shown(value)}")
         self.stdout.write("")
-        self._print_table(
+        self.print_table(
             ("FILE", "BYTES", "SHA256"),
             [(entry["file"], str(entry["size_bytes"]), entry["sha256"]) for entry in files],
         )
         if life.ran:
             self.stdout.write("")
-            self._print_table(RAN, [_ran(entry) for entry in life.ran])
+            self.print_table(RAN, [_ran(entry) for entry in life.ran])
         if life.caches:
             self.stdout.write("")
             lines = [(cache.device, _size(cache.size_bytes), _s(cache.compile_s)) for cache in life.caches]
-            self._print_table(("COMPILE CACHE", "SIZE", "COMPILED IN"), lines)
+            self.print_table(("COMPILE CACHE", "SIZE", "COMPILED IN"), lines)
 
     def verify(self, *, names: list[str], as_json: bool, **_: Any) -> None:
         models = [store.info(name) for name in names] if names else store.all_models()
         checks = self._checked(models)
         damaged = [check for check in checks if not check.good]
         if as_json:
-            self._print_json(_verdicts(models, checks))
+            self.print_json(_verdicts(models, checks))
         else:
             for model in models:
                 faults = [check for check in damaged if check.model == model.name]
@@ -135,17 +120,14 @@ class Command(BaseCommand):
 
     def known(self, *, as_json: bool, **_: Any) -> None:
         if as_json:
-            self._print_json(known_models.facts())
+            self.print_json(known_models.facts())
         else:
-            self._print_table(known_models.HEAD, known_models.rows())
+            self.print_table(known_models.HEAD, known_models.rows())
 
     def adopt(
         self, *, path: Path, name: str, copy: bool, precision: str, yes: bool, as_json: bool, **_: Any
     ) -> None:
         import_model.run(path, name, copy, precision, yes, as_json, self.stdout)  # type: ignore[arg-type]
-
-    def changing(self, work: Callable[..., None]) -> Callable[..., None]:
-        return partial(work, out=self.stdout)
 
     def _checked(self, models: Sequence[ModelInfo]) -> list[FileCheck]:
         """Check all files, with one bar for all bytes where standard error is a terminal."""
@@ -156,15 +138,6 @@ class Command(BaseCommand):
                 bar.label = model.name
                 checks += check_files(model.spec, bar.add)
         return checks
-
-    def _print_json(self, value: Any) -> None:
-        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False))
-
-    def _print_table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
-        for line in (head, *rows):
-            cells = (f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True))
-            self.stdout.write("   ".join(cells).rstrip())
 
 
 def _summary(model: ModelInfo) -> dict[str, Any]:
