@@ -6,7 +6,7 @@ Needs no running server. Everything prints JSON with `--json`; `verify` exits wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
