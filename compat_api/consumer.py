@@ -15,6 +15,7 @@ from channels.consumer import AsyncConsumer
 from msgspec import structs
 
 from compat_api import encoded_body, errors, headers, key_bounds
+from compat_api.dialect import SSE
 from compat_api.request_log import RequestLog
 from compat_api.urls import Operation
 from inference.errors import ShuttingDown
@@ -128,7 +129,8 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
 
     async def begin(self, content_type: bytes, facts: errors.Headers) -> None:
         """Status 200 and the headers of a stream."""
-        await self._send_start(200, [(b"content-type", content_type), *facts])
+        kept_back = [(b"cache-control", b"no-cache")] if content_type.startswith(SSE) else []
+        await self._send_start(200, [(b"content-type", content_type), *kept_back, *facts])
 
     async def write(self, data: bytes) -> None:
         """One send; returns when the transport can take more, so a slow reader holds back only itself."""

@@ -98,13 +98,23 @@ def _words(error: Exception, operation: Operation | None) -> str:
     if missing and operation.name in _NOT_FOUND_WORDS:
         full = names.parse(missing).display
         return _NOT_FOUND_WORDS[operation.name].format(name=missing, full=full)
-    if isinstance(error, inference_errors.ContextLengthExceeded) and operation.dialect != "ollama":
-        least = "at least " if error.at_least else ""
-        return (
-            f"This model's maximum context length is {error.limit} tokens. However, your messages resulted "
-            f"in {least}{error.prompt_tokens} tokens. Please reduce the length of the messages."
-        )
+    if isinstance(error, inference_errors.ContextLengthExceeded):
+        return _too_long(error, operation)
     return str(error)
+
+
+def _too_long(error: inference_errors.ContextLengthExceeded, operation: Operation) -> str:
+    """In the words that clients look for: Claude Code compacts on Anthropic's, and reads both numbers out of them."""
+    if operation.dialect == "ollama":
+        return str(error)
+    if operation.dialect == "anthropic":
+        counted = " (counted so far)" if error.at_least else ""
+        return f"prompt is too long: {error.prompt_tokens} tokens > {error.limit} maximum{counted}"
+    least = "at least " if error.at_least else ""
+    return (
+        f"This model's maximum context length is {error.limit} tokens. However, your messages resulted "
+        f"in {least}{error.prompt_tokens} tokens. Please reduce the length of the messages."
+    )
 
 
 def _code(error: Exception) -> str | None:

@@ -32,6 +32,7 @@ def events(server: RunningServer, **fields: Any) -> list[dict[str, Any]]:
     answer = ask(server, stream=True, **fields)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-cache"
     *parts, rest = answer.text.split("\n\n")
     assert rest == ""
     found = []
@@ -191,6 +192,15 @@ def test_why_an_answer_ended(server: RunningServer) -> None:
     assert stopped["content"][0]["text"] == text[: text.index(word)]
 
 
+@pytest.mark.parametrize("where", ["output_config", "output_format"])
+def test_an_answer_has_the_format_that_was_asked_for(server: RunningServer, where: str) -> None:
+    schema = {"type": "object", "properties": {"n": {"enum": [17]}}, "required": ["n"]}
+    form = {"type": "json_schema", "schema": schema}
+    wish = {"output_config": {"format": form}} if where == "output_config" else {"output_format": form}
+    said = ask(server, **wish).json()["content"][-1]["text"]
+    assert json.loads(said) == {"n": 17}
+
+
 def test_system_texts_and_unknown_blocks_are_taken(server: RunningServer) -> None:
     cached = {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}
     turn = {"role": "user", "content": [cached, {"type": "redacted_thinking", "data": "x"}]}
@@ -235,6 +245,8 @@ FAULTS: tuple[tuple[dict[str, Any], str], ...] = (
         "tool_use block missing required 'id' field",
     ),
     ({"thinking": {"type": "perhaps"}}, "thinking.type: 'perhaps' is none of"),
+    ({"output_config": {"format": {"type": "xml"}}}, "output_config.format.type: 'xml' is not json_schema"),
+    ({"output_format": {"type": "json_schema"}}, "output_config.format.schema: give a JSON schema"),
     ({"tools": [{"description": "nameless"}]}, "tools.0.name: field required"),
     ({"model": "all-minilm"}, '"all-minilm" does not support chat'),
 )
@@ -257,7 +269,7 @@ def test_the_clients_errors(server: RunningServer) -> None:
     client = claude(server.url)
     with pytest.raises(anthropic.NotFoundError):
         client.messages.create(model="missing", max_tokens=5, messages=QUESTION)
-    with pytest.raises(anthropic.BadRequestError, match="context length"):
+    with pytest.raises(anthropic.BadRequestError, match="prompt is too long: 12015 tokens > 4096 maximum"):
         client.messages.create(
             model="demo", max_tokens=5, messages=[{"role": "user", "content": "word " * 6000}]
         )

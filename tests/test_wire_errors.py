@@ -70,6 +70,13 @@ def test_a_prompt_that_fits_nowhere_has_both_numbers_in_either_dialect() -> None
     assert other.code == "context_length_exceeded"
     assert "maximum context length is 4096 tokens" in other.message
     assert "resulted in 5000 tokens" in other.message
+    assert (
+        errors.of(error, NAMED["anthropic.messages"]).message
+        == "prompt is too long: 5000 tokens > 4096 maximum"
+    )
+    uncounted = raised.ContextLengthExceeded(5000, 4096, at_least=True)
+    words = errors.of(uncounted, NAMED["anthropic.messages"]).message
+    assert words == "prompt is too long: 5000 tokens > 4096 maximum (counted so far)"
 
 
 @pytest.mark.parametrize(

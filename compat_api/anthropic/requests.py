@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from compat_api.decoding import BodyDecoder
 from compat_api.efforts import EFFORTS
@@ -12,7 +12,7 @@ from compat_api.refusals import require_model
 from compat_api.tools import with_tool_names
 from inference.errors import BadRequest
 from inference.sampling import bounded
-from inference.types import ChatRequest, Message, Sampling, Tool, ToolCall, ToolChoice
+from inference.types import ChatRequest, Constraint, Message, Sampling, Tool, ToolCall, ToolChoice
 
 _SKIPPED = frozenset({"redacted_thinking", "server_tool_use", "web_search_tool_result"})
 """Blocks of the original service's own tools: what they say is in the text that follows."""
@@ -36,8 +36,14 @@ class Thinking(Struct):
     budget_tokens: int | None = None
 
 
+class OutputFormat(Struct):
+    type: str | None = None
+    schema: Raw = Raw(b"null")
+
+
 class OutputConfig(Struct):
     effort: str | None = None
+    format: OutputFormat | None = None
 
 
 class WireMessage(Struct):
@@ -53,6 +59,8 @@ class CountBody(Struct):
     tool_choice: WireChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
+    output_format: OutputFormat | None = None
+    """Its name before it moved into output_config."""
 
 
 class MessagesBody(CountBody):
@@ -105,6 +113,7 @@ def _request(wire: CountBody, sampling: Sampling, stream: bool) -> ChatRequest:
         tool_choice=_choice(wire.tool_choice),
         think=_think(wire.thinking),
         effort=_effort(wire.output_config),
+        constraint=_constraint(wire),
         sampling=sampling,
         stream=stream,
     )
@@ -145,6 +154,24 @@ def _effort(wire: OutputConfig | None) -> str:
             "output_config.effort",
         )
     return EFFORTS[effort]
+
+
+def _constraint(wire: CountBody) -> Constraint | None:
+    """The format of the answer: the JSON text of a schema."""
+    config = wire.output_config
+    given = config.format if config is not None and config.format is not None else wire.output_format
+    if given is None:
+        return None
+    if given.type != "json_schema":
+        raise BadRequest(
+            f"output_config.format.type: {given.type!r} is not json_schema", "output_config.format.type"
+        )
+    schema = bytes(given.schema)
+    if not schema.startswith(b"{"):
+        raise BadRequest(
+            "output_config.format.schema: give a JSON schema, an object", "output_config.format.schema"
+        )
+    return Constraint(schema.decode())
 
 
 def _system(given: object) -> str:
