@@ -1,4 +1,4 @@
-# .\make.ps1 run | test | check | bench: what the Makefile does, on Windows. Further words go to the task.
+# .\make.ps1 run | test | test-clients | check | bench: what the Makefile does, on Windows. Further words go to the task.
 param([Parameter(Position = 0)][string]$Task = "run", [Parameter(ValueFromRemainingArguments = $true)][string[]]$Rest = @())
 foreach ($candidate in "py -3.13", "py -3.12", "py -3.11", "py -3", "python", "python3") {
     $name, [string[]]$flags = $candidate.Split(" ")

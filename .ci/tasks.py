@@ -1,6 +1,6 @@
-"""What `make` and `make.ps1` do: run, test, check, bench, lock. Needs a Python >= 3.11 and nothing else.
+"""What `make` and `make.ps1` do: run, test, test-clients, check, bench, lock. Needs a Python >= 3.11 and nothing else.
 
-usage: python .ci/tasks.py run|test|check|bench|lock [arguments of the task]
+usage: python .ci/tasks.py run|test|test-clients|check|bench|lock [arguments of the task]
 """
 
 import hashlib
@@ -13,9 +13,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+INTERPRETER = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+PYTHON = VENV / INTERPRETER
 RUNTIME = "requirements.txt"
 DEV = "requirements-dev.txt"
+CLIENTS = ROOT / "tests" / "clients"
+CLIENT_VENVS = CLIENTS / ".venvs"
+"""Libraries whose versions exclude each other's and ours: an environment for each folder with requirements."""
 
 
 def main() -> int:
@@ -25,7 +29,14 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    tasks = {"run": run, "test": test, "check": check, "bench": bench, "lock": lock}
+    tasks = {
+        "run": run,
+        "test": test,
+        "test-clients": test_clients,
+        "check": check,
+        "bench": bench,
+        "lock": lock,
+    }
     if len(sys.argv) < 2 or sys.argv[1] not in tasks:
         print(__doc__, file=sys.stderr)
         return 2
@@ -80,6 +91,8 @@ def test(arguments: list[str]) -> int:
     if check([]):
         return 1
     subprocess.run([str(PYTHON), "tests/services.py"], check=True)  # Redis, PostgreSQL, Chromium
+    if os.environ.get("CI") and not arguments:
+        install_clients()  # takes minutes; elsewhere their tests run once `make test-clients` has installed them
     workers = str(min(4, max(2, os.cpu_count() or 2)))
     whole = [] if arguments else ["-n", workers, "--dist", "worksteal"]
     if arguments or not os.environ.get(
@@ -93,6 +106,14 @@ def test(arguments: list[str]) -> int:
     covered = subprocess.run([str(PYTHON), "-m", "coverage", "report", "--fail-under=90"]).returncode
     print(closing)
     return code or covered
+
+
+def test_clients(arguments: list[str]) -> int:
+    """The tests with other people's clients alone, after installing what is missing of them."""
+    install(DEV)
+    install_clients()
+    files = sorted(str(path) for path in ROOT.glob("tests/test_clients_*.py"))
+    return subprocess.run([str(PYTHON), "-m", "pytest", *files, *arguments]).returncode
 
 
 def tee(command: list[str]) -> tuple[str, int]:
@@ -125,23 +146,34 @@ def lock(arguments: list[str]) -> int:
     ]
     subprocess.run([*common, "--output-file", RUNTIME], check=True)
     subprocess.run([*common, "--group", "dev", "--constraint", RUNTIME, "--output-file", DEV], check=True)
+    common.remove("pyproject.toml")
+    for wanted in sorted(CLIENTS.glob("*/requirements.in")):
+        locked = wanted.with_suffix(".txt")
+        subprocess.run([*common, str(wanted), "--output-file", str(locked)], check=True)
     return 0
 
 
-def install(requirements: str) -> None:
+def install_clients() -> None:
+    for locked in sorted(CLIENTS.glob("*/requirements.txt")):
+        # What is imported is compiled then; to compile all of it takes three times as long as to unpack it.
+        install(locked.relative_to(ROOT).as_posix(), CLIENT_VENVS / locked.parent.name, "--no-compile")
+
+
+def install(requirements: str, venv: Path = VENV, *options: str) -> None:
     """The virtual environment with exactly these versions; does nothing when they are there already."""
-    stamp = VENV / f"{requirements}.sha256"
+    python = venv / INTERPRETER
+    stamp = venv / f"{Path(requirements).name}.sha256"
     wanted = digest(requirements)
-    if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
+    if python.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
     if (
-        not PYTHON.exists()
-        or subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True).returncode
+        not python.exists()
+        or subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True).returncode
     ):
-        make_venv()
-    print(f"installing {requirements} into .venv", flush=True)
-    pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--require-hashes"]
-    if subprocess.run([*pip, "-r", requirements]).returncode:
+        make_venv(venv)
+    print(f"installing {requirements} into {venv.relative_to(ROOT).as_posix()}", flush=True)
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--require-hashes"]
+    if subprocess.run([*pip, *options, "-r", requirements]).returncode:
         sys.exit(f"npuproxy: {requirements} could not be installed; the lines above say why")
     stamp.write_text(wanted)
     if requirements == DEV:  # it contains the other, at the same versions
@@ -152,12 +184,12 @@ def digest(requirements: str) -> str:
     return hashlib.sha256((ROOT / requirements).read_bytes()).hexdigest()
 
 
-def make_venv() -> None:
-    shutil.rmtree(VENV, ignore_errors=True)
+def make_venv(venv: Path) -> None:
+    shutil.rmtree(venv, ignore_errors=True)
     python = getattr(sys, "_base_executable", sys.executable)  # never the environment that is being replaced
-    made = subprocess.run([python, "-m", "venv", str(VENV)], capture_output=True, text=True)
+    made = subprocess.run([python, "-m", "venv", str(venv)], capture_output=True, text=True)
     if made.returncode:
-        shutil.rmtree(VENV, ignore_errors=True)
+        shutil.rmtree(venv, ignore_errors=True)
         package = "python{}.{}-venv".format(*sys.version_info[:2])
         sys.exit(
             "npuproxy: this Python cannot make a virtual environment; "
