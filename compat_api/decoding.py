@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 import orjson
+from msgspec import Raw
 
 from inference.errors import BadRequest
 
@@ -67,6 +68,12 @@ class BodyDecoder(Generic[T]):
             raise BadRequest("exceeded max depth") from None
         except msgspec.DecodeError as error:
             raise BadRequest(_syntax_fault(str(error), mended)) from None
+
+
+def raw_text(raw: Raw) -> str:
+    """The JSON text of a field that was left undecoded, which is then not looked at either: mended as a body is."""
+    text = bytes(raw).decode("utf-8", "replace")
+    return _ESCAPES.sub(_mend, text) if "\\u" in text else text
 
 
 def _mend(match: re.Match[str]) -> str:

@@ -21,7 +21,7 @@ def keep_alive_s(value: object) -> float | None:
     if isinstance(value, bool):
         raise BadRequest("Unsupported type: 'bool'", "keep_alive")
     if isinstance(value, int | float):
-        seconds = float(value)
+        seconds = float(max(-1, min(value, _LONGEST_S)))  # an int may be too large for a float
     elif isinstance(value, str):
         seconds = duration_s(value)
     else:

@@ -6,6 +6,7 @@ A row stores them as JSON, `{"temperature": 0, "stop": ["a", "b"]}`, under Ollam
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -62,6 +63,8 @@ _RETIRED: Final = frozenset(
 )
 """Once Ollama's; Modelfiles still carry them. Dropped without a word, as Ollama does."""
 _BOOLEANS: Final = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_LARGEST: Final = sys.float_info.max
+"""An integer of JSON may be too large for a float."""
 _WIDTH: Final = 30
 """Column of the value in `/api/show`, from Ollama's GetModelInfo."""
 
@@ -93,7 +96,7 @@ def typed(name: str, value: Any, kind: str) -> Any:
 
     Raises BadRequest in Ollama's words.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
     if kind == "integer" and number:
         return int(value)
     if kind == "float32" and number:

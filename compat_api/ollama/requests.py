@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from compat_api.decoding import BodyDecoder, quoted
+from compat_api.decoding import BodyDecoder, quoted, raw_text
 from compat_api.dialect import Preload
 from compat_api.efforts import THINK_LEVELS
 from compat_api.keep_alive import keep_alive_s
@@ -149,7 +149,7 @@ def _generation(wire: GenerationBody, model: str, messages: tuple[Message, ...])
         think=think(wire.think),
         effort=wire.think if isinstance(wire.think, str) else "",
         sampling=options.sampling,
-        constraint=constraint(bytes(wire.format)),
+        constraint=constraint(raw_text(wire.format)),
         num_ctx=options.num_ctx,
         keep_alive_s=keep_alive_s(wire.keep_alive),
         truncate=wire.truncate,
@@ -199,16 +199,16 @@ def think(value: object) -> bool | None:
     )
 
 
-def constraint(raw: bytes) -> Constraint | None:
+def constraint(text: str) -> Constraint | None:
     """From the JSON text of `format`: null and "" are none, "json" is any JSON, an object is its schema."""
-    if raw in (b"", b"null", b'""'):
+    if text in ("", "null", '""'):
         return None
-    if raw == b'"json"':
+    if text == '"json"':
         return Constraint()
-    if raw.startswith(b"{"):
-        return Constraint(raw.decode())
+    if text.startswith("{"):
+        return Constraint(text)
     raise BadRequest(
-        f'invalid format: {quoted(raw.decode())}; expected "json" or a valid JSON Schema object', "format"
+        f'invalid format: {quoted(text)}; expected "json" or a valid JSON Schema object', "format"
     )
 
 

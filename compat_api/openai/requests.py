@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from compat_api.decoding import BodyDecoder
+from compat_api.decoding import BodyDecoder, raw_text
 from compat_api.dialect import Several
 from compat_api.efforts import EFFORTS
 from compat_api.openai.choices import several
@@ -158,11 +158,11 @@ def _think(wire: ChatBody) -> bool | None:
 def _constraint(wire: ResponseFormat | None) -> Constraint | None:
     if wire is None:
         return None
-    schema = bytes(wire.json_schema.schema) if wire.json_schema else b"null"
+    schema = wire.json_schema.schema if wire.json_schema else Raw(b"null")
     return json_constraint(wire.type, schema, "response_format", "response_format.json_schema.schema")
 
 
-def json_constraint(kind: str | None, schema: bytes, field: str, schema_field: str) -> Constraint | None:
+def json_constraint(kind: str | None, schema: Raw, field: str, schema_field: str) -> Constraint | None:
     """Of a format: text, any JSON object, or the JSON text of a schema. Raises BadRequest."""
     if kind in (None, "", "text"):
         return None
@@ -170,9 +170,10 @@ def json_constraint(kind: str | None, schema: bytes, field: str, schema_field: s
         return Constraint()
     if kind != "json_schema":
         raise BadRequest(f'"{field}.type" must be "text", "json_object" or "json_schema"', field)
-    if not schema.startswith(b"{"):
+    text = raw_text(schema)
+    if not text.startswith("{"):
         raise BadRequest(f'"{schema_field}" must be a JSON schema object', field)
-    return Constraint(schema.decode())
+    return Constraint(text)
 
 
 def _message(wire: WireMessage) -> Message:

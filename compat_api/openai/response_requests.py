@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import orjson
 from msgspec import Raw, Struct
+from orjson import Fragment
 
-from compat_api.decoding import BodyDecoder
+from compat_api.decoding import BodyDecoder, raw_text
 from compat_api.efforts import EFFORTS
 from compat_api.openai.requests import json_constraint
 from compat_api.refusals import refuse, require_model
@@ -109,20 +111,19 @@ def _think(wire: Reasoning | None) -> bool | None:
 
 
 def _constraint(wire: TextFormat | None) -> Constraint | None:
-    return (
-        json_constraint(wire.type, bytes(wire.schema), "text.format", "text.format.schema") if wire else None
-    )
+    return json_constraint(wire.type, wire.schema, "text.format", "text.format.schema") if wire else None
 
 
 def _echo(wire: ResponsesBody) -> dict[str, Any]:
+    """Raises BadRequest for what JSON can say and no answer can: integers beyond 64 bits, nesting beyond 254."""
     form: dict[str, Any] = {"type": "text"}
     if wire.text and wire.text.format and wire.text.format.type not in (None, ""):
         given = wire.text.format
         form = {name: getattr(given, name) for name in ("type", "name", "description", "strict")}
-        form["schema"] = msgspec.json.decode(given.schema)
+        form["schema"] = _schema(given.schema)
         form = {name: value for name, value in form.items() if value is not None}
     reasoning = wire.reasoning or Reasoning()
-    return {
+    echo = {
         "instructions": wire.instructions,
         "tools": wire.tools or [],
         "tool_choice": wire.tool_choice if wire.tool_choice is not None else "auto",
@@ -134,6 +135,24 @@ def _echo(wire: ResponsesBody) -> dict[str, Any]:
         "max_output_tokens": wire.max_output_tokens,
         "metadata": wire.metadata or {},
     }
+    return {name: _written(name, value) for name, value in echo.items()}
+
+
+def _schema(raw: Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw_text(raw))
+    except (msgspec.DecodeError, RecursionError):
+        raise BadRequest("text.format.schema: is not JSON", "text.format.schema") from None
+
+
+def _written(field: str, value: object) -> Fragment:
+    try:
+        return Fragment(orjson.dumps(value))
+    except orjson.JSONEncodeError:
+        raise BadRequest(
+            f"{field}: has an integer beyond 64 bits, or is nested too deeply to be repeated in the answer",
+            field,
+        ) from None
 
 
 def _tools(field: str, wire: list[Any]) -> list[Tool]:
@@ -187,7 +206,7 @@ def _add(turns: list[Message], at: str, item: dict[str, Any]) -> None:
             turns.append(Message(role="tool", content=output, tool_call_id=str(item.get("call_id") or "")))
         case "reasoning":
             _say(turns, thinking=_thoughts(item))
-        case kind if kind not in _SKIPPED:
+        case kind if not isinstance(kind, str) or kind not in _SKIPPED:
             shown = msgspec.json.encode(kind if isinstance(kind, str) else "").decode()
             raise BadRequest(f"{at}: unknown input item type: {shown}", at)
 

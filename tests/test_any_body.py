@@ -1,0 +1,149 @@
+"""Whatever JSON says, or what is none: a dialect makes a request of it, or says in words why it cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from hostile_bodies import SHAPES, a_body
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compat_api import anthropic, embeddings, generation, ollama
+from compat_api.dialect import Preload, Several
+from compat_api.ollama import catalogue, create, pull
+from compat_api.openai import tokens
+from inference.errors import BadRequest, ModelNotFound
+from inference.types import ChatRequest, EmbedRequest
+
+PARSERS: dict[str, Callable[[bytes], Any]] = {
+    **{name: dialect.parse for name, dialect in generation.DIALECTS.items()},
+    **{name: dialect.parse for name, dialect in embeddings.DIALECTS.items()},
+    "anthropic.count": anthropic.parse_count,
+    "openai.tokenize": tokens.parse_tokenize,
+    "openai.detokenize": tokens.parse_detokenize,
+    "show": catalogue.parse_show,
+    "pull": pull.parse,
+    "push": create.parse_push,
+    "create": create.parse_create,
+    "copy": create.parse_copy,
+    "delete": create.parse_delete,
+}
+GENERATED = (ChatRequest, Preload, Several)
+
+
+def test_every_body_that_is_drawn_has_a_parser() -> None:
+    assert set(PARSERS) == set(SHAPES)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.sampled_from(sorted(SHAPES)), st.randoms(use_true_random=False))
+def test_any_body_is_a_request_or_a_refusal(operation: str, random: Random) -> None:
+    check(operation, a_body(random, operation))
+
+
+def test_ten_thousand_bodies_are_requests_or_refusals() -> None:
+    """As above, drawn in a second: what hypothesis finds smaller it finds here first."""
+    random = Random(11435)
+    for _ in range(10_000):
+        operation = random.choice(sorted(SHAPES))
+        check(operation, a_body(random, operation))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(SHAPES)), st.binary(max_size=60))
+def test_any_bytes_are_a_refusal_at_most(operation: str, body: bytes) -> None:
+    check(operation, body)
+
+
+def check(operation: str, body: bytes) -> None:
+    try:
+        parsed = PARSERS[operation](body)
+    except (BadRequest, ModelNotFound) as refusal:
+        str(refusal).encode()  # raises for half of a surrogate pair, which no answer could carry
+        return
+    except Exception as error:
+        error.add_note(f"{operation}: {body!r}")
+        raise
+    if operation in generation.DIALECTS:
+        assert isinstance(parsed, GENERATED)
+    elif operation in embeddings.DIALECTS:
+        assert isinstance(parsed, EmbedRequest)
+
+
+# --- What was found so --------------------------------------------------------------------------------------
+
+TURN = {"role": "user", "content": "hello"}
+HALF = b'{"const":"\xed\xa0\x80 \xff \\ud800"}'
+"""Three ways to write what is no character."""
+MENDED = '{"const":"\ufffd\ufffd\ufffd \ufffd \\ufffd"}'
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        ("chat", b'{"model":"m","messages":[{"role":"user"}],"format":%b}'),
+        ("generate", b'{"model":"m","prompt":"a","format":%b}'),
+        (
+            "openai.chat",
+            b'{"model":"m","messages":[{"role":"user","content":"a"}],'
+            b'"response_format":{"type":"json_schema","json_schema":{"schema":%b}}}',
+        ),
+        (
+            "openai.responses",
+            b'{"model":"m","input":"a","text":{"format":{"type":"json_schema","schema":%b}}}',
+        ),
+    ],
+)
+def test_a_schema_with_broken_characters_is_mended_like_the_rest_of_a_body(
+    operation: str, body: bytes
+) -> None:
+    parsed = PARSERS[operation](body % HALF)
+    assert parsed.constraint.schema == MENDED
+
+
+def test_a_format_that_is_none_is_refused_whatever_its_letters() -> None:
+    with pytest.raises(BadRequest, match="invalid format"):
+        ollama.CHAT.parse(b'{"model":"m","messages":[{"role":"user"}],"format":"\xff"}')
+
+
+@pytest.mark.parametrize("name", ["temperature", "num_predict"])
+def test_an_option_too_large_for_any_number_is_of_the_wrong_type(name: str) -> None:
+    body = {"model": "m", "prompt": "a", "options": {name: 10**400}}
+    with pytest.raises(BadRequest, match=f'option "{name}" must be of type'):
+        ollama.GENERATE.parse(json.dumps(body).encode())
+
+
+def test_a_keep_alive_too_large_for_any_number_is_for_ever() -> None:
+    for length, expected in ((10**400, float("inf")), (-(10**400), float("inf")), (1.5, 1.5)):
+        parsed = ollama.GENERATE.parse(
+            json.dumps({"model": "m", "prompt": "a", "keep_alive": length}).encode()
+        )
+        assert isinstance(parsed, ChatRequest)
+        assert parsed.keep_alive_s == expected
+
+
+@pytest.mark.parametrize("kind", [[], {}, [["message"]], 1, True])
+def test_an_item_whose_type_is_no_text_is_an_unknown_one(kind: Any) -> None:
+    body = {"model": "m", "input": [{"type": kind}]}
+    with pytest.raises(BadRequest, match="unknown input item type"):
+        PARSERS["openai.responses"](json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("metadata", {"a": 2**64}),
+        ("tools", [{"type": "web_search", "a": -(2**64)}]),
+        ("max_output_tokens", 10**30),
+        ("metadata", json.loads('{"a":' + "[" * 300 + "]" * 300 + "}")),
+        ("text", {"format": {"type": "text", "schema": {"a": 2**64}}}),
+    ],
+)
+def test_what_a_response_could_not_repeat_is_refused_by_its_name(field: str, value: Any) -> None:
+    body = {"model": "m", "input": "hello", field: value}
+    with pytest.raises(BadRequest, match=field):
+        PARSERS["openai.responses"](json.dumps(body).encode())
