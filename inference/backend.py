@@ -32,6 +32,8 @@ class ChatJob(Struct, frozen=True, kw_only=True):
     began: float
     """time.perf_counter() at the call of generate()."""
     truncated_messages: int = 0
+    ends: frozenset[int] = frozenset()
+    """Ids that end this answer, besides those that end every one."""
 
 
 class EmbedJob(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import structs
 
+from inference import token_ids
 from inference.backend import ChatJob, EmbedJob
 from inference.call_grammar import check_choice
 from inference.errors import BadRequest, CapabilityMissing, ContextLengthExceeded
@@ -38,13 +39,15 @@ def check_capabilities(spec: ModelSpec, request: ChatRequest) -> None:
     if request.tools and "tools" not in spec.capabilities:
         raise CapabilityMissing(f"{spec.name} does not support tools", "tools")
     check_choice(request.tools, request.tool_choice)
+    if request.suffix and "insert" not in spec.capabilities:
+        raise CapabilityMissing(f"{spec.name} does not support insert", "suffix")
     if request.think and "thinking" not in spec.capabilities:
         raise CapabilityMissing(f'"{request.model}" does not support thinking', "think")
 
 
 def thinks(spec: ModelSpec, request: ChatRequest) -> bool:
     """Thinking is on by default where the model can."""
-    return "thinking" in spec.capabilities and request.think is not False
+    return "thinking" in spec.capabilities and request.think is not False and not request.is_bare
 
 
 def check_messages(request: ChatRequest, text: Text) -> None:
@@ -72,11 +75,11 @@ def _unknown(role: str) -> BadRequest:
 
 
 def messages_of(spec: ModelSpec, request: ChatRequest) -> tuple[Message, ...]:
-    """As asked for a raw prompt; else one system text, then the model's own turns, then the request's. The request's
+    """As asked for a bare prompt; else one system text, then the model's own turns, then the request's. The request's
     system text counts before the model's SYSTEM, and that before a stored turn of that role: templates take one, and as
-    the first alone."""
+    the first alone. Ids `before` the prompt have had what is the model's own."""
     asked, stored = request.messages, spec.messages
-    if request.raw:
+    if request.is_bare or request.before:
         return asked
     first: tuple[Message, ...] = ()
     if asked and asked[0].role == "system":
@@ -96,6 +99,7 @@ async def chat_job(
     Raises ContextLengthExceeded for a prompt that no truncation, or none that was asked for, brings under the limit.
     """
     check_messages(request, text)
+    token_ids.check(request.before, text.codec, "prompt" if request.raw else "context")
     messages = messages_of(spec, request)
     request = structs.replace(request, messages=messages)
     think = thinks(spec, request)
@@ -104,7 +108,7 @@ async def chat_job(
         if least < limit:
             prompt = await _prompt(spec, request, text, think)
             check_shown(request, prompt)
-            ids = await text.codec.encode_async(prompt)
+            ids = await _ids(prompt, request, text)
             if len(ids) < limit or not truncate:
                 break
         tokens = max(least, len(ids) if least < limit else 0)
@@ -115,10 +119,11 @@ async def chat_job(
     return ChatJob(
         spec=spec, request=request, prompt_ids=ids,
         sampling=bounded(request.sampling.over(spec.parameters)).over(DEFAULT_SAMPLING), think=think,
-        starts_in_thinking=prompt.opens(text.template.think_tags.open) and not request.raw,
+        starts_in_thinking=prompt.opens(text.template.think_tags.open) and not request.is_bare,
         think_tags=text.template.think_tags,
         family=text.family(spec), grammar=None, began=began,
         truncated_messages=len(messages) - len(request.messages),
+        ends=text.codec.infill.ends if request.suffix and text.codec.infill else frozenset(),
     )  # fmt: skip
 
 
@@ -127,8 +132,8 @@ async def _prompt(spec: ModelSpec, request: ChatRequest, text: Text, think: bool
 
     So is, where thoughts and calls are channels of the answer, an answer that may have neither or must be JSON.
     """
-    if request.raw:
-        return Prompt(request.messages[0].content)
+    if request.is_bare:
+        return _bare_prompt(request, text)
     prompt = await text.template.render(request, think)
     family, tags = text.family(spec), text.template.think_tags
     plain = request.constraint is not None and not request.tool_choice.required
@@ -141,12 +146,26 @@ async def _prompt(spec: ModelSpec, request: ChatRequest, text: Text, think: bool
     return prompt
 
 
+def _bare_prompt(request: ChatRequest, text: Text) -> Prompt:
+    given = request.messages[0].content if request.messages else ""
+    if not request.suffix:
+        return Prompt(given)
+    if text.codec.infill is None:  # the files are others than they were when the model was registered
+        raise CapabilityMissing(f"{request.model} does not support insert", "suffix")
+    return text.codec.infill.prompt(given, request.suffix)
+
+
+async def _ids(prompt: Prompt, request: ChatRequest, text: Text) -> list[int]:
+    ids = await text.codec.encode_async(prompt)
+    return token_ids.joined(request.before, ids, text.codec, bare=request.is_bare)
+
+
 async def prompt_ids(spec: ModelSpec, request: ChatRequest, text: Text) -> list[int]:
     """The prompt that a generation would begin with."""
     check_messages(request, text)
     request = structs.replace(request, messages=messages_of(spec, request))
     prompt = await _prompt(spec, request, text, thinks(spec, request))
-    return await text.codec.encode_async(prompt)
+    return await _ids(prompt, request, text)
 
 
 def with_grammar(job: ChatJob, grammar: dict[str, Any]) -> ChatJob:

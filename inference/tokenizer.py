@@ -16,6 +16,7 @@ from tokenizers import PreTokenizedString, Tokenizer
 from inference import tokenizer_files
 from inference.decoder import Decoder
 from inference.errors import ModelDamaged
+from inference.infill import Infill, with_plain_tokens
 from inference.prompt import ControlStrings, Prompt
 from inference.thinking import THINK
 from inference.tokenizer_files import AddedToken, added_tokens
@@ -47,7 +48,15 @@ TAGS = frozenset({THINK.open, THINK.close, hermes.OPEN, hermes.CLOSE})
 class TextCodec:
     """One tokenizer, shared by all requests of a model; every method may be called from any thread."""
 
-    def __init__(self, tokenizer: Tokenizer, added: Sequence[AddedToken], eos_ids: frozenset[int]) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        added: Sequence[AddedToken],
+        eos_ids: frozenset[int],
+        bos_id: int | None = None,
+        lead: tuple[int, ...] = (),
+    ) -> None:
+        """`bos_id`: of the token that begins a text; `lead`: what the tokenizer itself puts before one."""
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
@@ -55,7 +64,9 @@ class TextCodec:
         self._control = ControlStrings(self._added)
         self._silent = frozenset(token.id for token in added if token.special and token.content not in TAGS)
         self._silent_but: dict[tuple[str, ...], frozenset[int]] = {}
-        self.eos_ids = eos_ids
+        self.eos_ids, self.bos_id, self.lead = eos_ids, bos_id, lead
+        self.infill = Infill.of(added)
+        """None: this model has no tokens for it."""
         self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=True)
         self._longest_token_chars = max(map(len, tokenizer.get_vocab(with_added_tokens=True)), default=1)
 
@@ -67,7 +78,10 @@ class TextCodec:
             tokenizer = Tokenizer.from_file(str(spec.path / "tokenizer.json"))
         except Exception as error:  # the library raises nothing narrower
             raise ModelDamaged(spec.name, "tokenizer.json", "is not a tokenizer") from error
-        return cls(tokenizer, added, tokenizer_files.eos_ids(spec, tokenizer))
+        added = with_plain_tokens(tokenizer, added)
+        lead = tokenizer_files.lead_ids(spec, tokenizer)
+        eos_ids, bos_id = tokenizer_files.eos_ids(spec, tokenizer), tokenizer_files.bos_id(spec, tokenizer)
+        return cls(tokenizer, added, eos_ids, bos_id, lead)
 
     def encode(self, prompt: Prompt) -> list[int]:
         """Exact ids, nothing added; quoted spans are plain text. In one piece when there are none."""

@@ -47,6 +47,30 @@ def read_json(spec: ModelSpec, file: str) -> dict[str, Any]:
         raise ModelDamaged(spec.name, file, "is not a JSON object") from error
 
 
+def bos_id(spec: ModelSpec, tokenizer: Tokenizer) -> int | None:
+    """Of the token that begins a text, where the model has one."""
+    content = _content(read_json(spec, "tokenizer_config.json").get("bos_token"))
+    id: int | None = tokenizer.token_to_id(content) if content else None
+    return id
+
+
+def lead_ids(spec: ModelSpec, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """What stands before every text: as the configuration says, else as the tokenizer does it."""
+    wished = read_json(spec, "tokenizer_config.json").get("add_bos_token")
+    if isinstance(wished, bool):
+        id = bos_id(spec, tokenizer)
+        return (id,) if wished and id is not None else ()
+    encoded = tokenizer.encode("a")
+    own = encoded.special_tokens_mask.index(0) if 0 in encoded.special_tokens_mask else 0
+    return tuple(encoded.ids[:own])
+
+
+def _content(token: object) -> str:
+    """A token is written as its text, or as an object that has it."""
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) else ""
+
+
 def eos_ids(spec: ModelSpec, tokenizer: Tokenizer) -> frozenset[int]:
     found: set[int] = set()
     for file in ("generation_config.json", "config.json"):
@@ -54,8 +78,7 @@ def eos_ids(spec: ModelSpec, tokenizer: Tokenizer) -> frozenset[int]:
         found.update(id for id in (value if isinstance(value, list) else [value]) if isinstance(id, int))
         if found:
             break
-    token = read_json(spec, "tokenizer_config.json").get("eos_token")
-    content = token.get("content") if isinstance(token, dict) else token
-    if isinstance(content, str) and (id := tokenizer.token_to_id(content)) is not None:
+    content = _content(read_json(spec, "tokenizer_config.json").get("eos_token"))
+    if content and (id := tokenizer.token_to_id(content)) is not None:
         found.add(id)
     return frozenset(found)

@@ -209,11 +209,23 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """True: drop the oldest messages until it fits; None: as NPU_PROXY_OVERFLOW says."""
     raw: bool = False
     """The only message is the prompt as it stands: no template, nothing of the model's own, control tokens count."""
+    suffix: str = ""
+    """What stands behind the answer, and the only message before it: no template, nothing of the model's own."""
+    before: tuple[int, ...] = ()
+    """Token ids in front of the prompt, as they are: earlier turns, the model's own included. With `raw` and without a
+    message they are the whole prompt."""
+    return_ids: bool = False
+    """Finish has the ids of prompt and answer."""
     stream: bool = False
     include_usage: bool = False
     """OpenAI's stream_options.include_usage; other dialects ignore it."""
     placement: Placement = Placement()
     request_id: str = ""
+
+    @property
+    def is_bare(self) -> bool:
+        """A text that goes on, and no turns of a chat: nothing is rendered, and thoughts and calls are text."""
+        return self.raw or bool(self.suffix)
 
 
 class EmbedRequest(Struct, frozen=True, kw_only=True):
@@ -297,6 +309,8 @@ class Finish(Struct, frozen=True, kw_only=True, tag="finish"):
     """From the hand-over to the worker to the first token."""
     decode_s: float
     stop_sequence: str = ""
+    ids: list[int] = []
+    """Of prompt and answer, the token that ended it included, for a request that wished so."""
 
 
 Event = Start | TextDelta | ReasoningDelta | ToolCall | Finish

@@ -17,12 +17,13 @@ from xml.etree import ElementTree
 
 from msgspec import Struct
 
+from inference import infill
 from inference.chat_template import ChatTemplate
 from inference.errors import BadRequest, ModelDamaged
 from inference.types import Kind, Message, ModelSpec, Pooling
 from registry import weights
 
-READER_VERSION: Final = 1
+READER_VERSION: Final = 2
 """Raised whenever `read` finds something new or otherwise in the same files: rows of older readers are read
 again."""
 
@@ -92,7 +93,7 @@ def read(folder: Path) -> Folder:
     text_config = config.get("text_config") or config
     kind = _kind(folder, config)
     template = _template(folder) if kind == "chat" else None
-    can = {"completion", *template.capabilities} if template else {"embedding"}
+    can = {"completion", *template.capabilities, *_insert(folder)} if template else {"embedding"}
     ir = _weights(folder)
     heads = int(text_config.get("num_attention_heads") or 0)
     width = int(text_config.get("hidden_size") or 0)
@@ -194,6 +195,19 @@ def _tokenizer(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(config.get("vocab_size"), int):
         found["vocab_size"] = config["vocab_size"]
     return found
+
+
+def _insert(folder: Path) -> set[str]:
+    """Whether the tokenizer has the tokens of fill-in-middle."""
+    if not (folder / "tokenizer.json").exists():
+        return set()
+    found = _json(folder, "tokenizer.json")
+    added = {
+        str(token.get("content")) for token in found.get("added_tokens") or () if isinstance(token, dict)
+    }
+    words = found.get("model", {}).get("vocab")
+    plain = {token for token in infill.PLAIN if isinstance(words, dict) and token in words}
+    return {"insert"} if infill.find(added | plain) else set()
 
 
 def _weights(folder: Path) -> weights.Weights:

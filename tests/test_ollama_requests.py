@@ -218,8 +218,8 @@ def test_a_generate_without_a_prompt_only_loads() -> None:
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"template": "{{ .Prompt }}"}, "template"), ({"suffix": "}"}, "suffix"),
-        ({"context": [1, 2]}, "context"), ({"images": ["aGk="]}, "images"), ({"width": 512}, "width"),
+        ({"template": "{{ .Prompt }}"}, "template"), ({"suffix": "}", "raw": True}, "suffix"),
+        ({"images": ["aGk="]}, "images"), ({"width": 512}, "width"),
         ({"logprobs": True}, "logprobs"),
     ],
 )  # fmt: skip

@@ -124,7 +124,7 @@ def test_the_stream_of_completions_ends_with_done(server: RunningServer) -> None
     [
         ({"prompt": None}, '"prompt": give a text'),
         ({"prompt": [1, 2]}, "token ids are not taken here"),
-        ({"suffix": "x"}, "this model does not support insert"),
+        ({"suffix": "x"}, "demo:latest does not support insert"),
         ({"prompt": ["x"] * 17, "n": 2}, "from 1 to 32 in all are given"),
         ({"logprobs": 2}, "log probabilities are not available"),
         ({"best_of": 3}, "answers are not ranked here"),

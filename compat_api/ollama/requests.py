@@ -123,19 +123,30 @@ def parse_generate(body: bytes) -> ChatRequest | Preload:
     if not wire.model:
         raise ModelNotFound("")
     _refuse_generate_extras(wire)
-    if not wire.prompt:
+    if not wire.prompt and not wire.suffix:
         return _preload(wire, wire.model, responses.generate_loaded(wire.model))
     system = [Message(role="system", content=wire.system)] if wire.system else []
-    request = _generation(wire, wire.model, (*system, Message(role="user", content=wire.prompt)))
-    return msgspec.structs.replace(request, raw=True, think=False) if wire.raw else request
+    prompt = Message(role="user", content=wire.prompt or "")
+    if wire.raw:
+        return msgspec.structs.replace(_generation(wire, wire.model, (prompt,)), raw=True, think=False)
+    return msgspec.structs.replace(
+        _generation(wire, wire.model, (prompt,) if wire.suffix else (*system, prompt)),
+        suffix=wire.suffix or "",
+        before=tuple(wire.context or ()),
+        return_ids=True,
+    )
 
 
 def _refuse_generate_extras(wire: GenerateBody) -> None:
     if wire.raw and (wire.system or wire.template or wire.context):
         raise BadRequest("raw mode does not support template, system, or context", "raw")
     refuse("template", wire.template, "cannot be given with a request; make a model with it by /api/create")
-    refuse("suffix", wire.suffix, "this model does not support insert")
-    refuse("context", wire.context, "is not available; send the earlier turns as messages to /api/chat")
+    if wire.raw:
+        refuse(
+            "suffix",
+            wire.suffix,
+            "raw mode takes no suffix; write the tokens into the prompt, or leave raw out",
+        )
     refuse_images("images", wire.images)
     for field in ("width", "height", "steps"):
         refuse(field, getattr(wire, field), "this model does not make images")

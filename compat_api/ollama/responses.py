@@ -118,7 +118,8 @@ def legacy_embedding(request: EmbedRequest, result: Embeddings | None) -> bytes:
 
 def _ending(finish: Finish) -> bytes:
     """The fields of the last object after `"done":true,`, without the braces."""
-    fields = {"done_reason": finish.reason} | _omit_zero(
+    context = {"context": finish.ids} if finish.ids else {}
+    fields = {"done_reason": finish.reason, **context} | _omit_zero(
         total_duration=nanoseconds(finish.total_s),
         load_duration=nanoseconds(finish.load_s),
         prompt_eval_count=finish.prompt_tokens,

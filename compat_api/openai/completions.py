@@ -38,13 +38,13 @@ _decode = BodyDecoder(CompletionBody, "CompletionRequest", "EOF")
 
 def parse_completion(body: bytes) -> ChatRequest | Several:
     wire = _decode(body)
-    refuse("suffix", wire.suffix, "this model does not support insert")
     refuse("logprobs", wire.logprobs, "log probabilities are not available; leave it out")
     refuse("best_of", (wire.best_of or 1) != 1, "answers are not ranked here; send n for more of them")
     request = CompletionRequest(
         model=require_model(wire.model),
         messages=(),
         think=False,
+        suffix=wire.suffix or "",
         sampling=sampling_of(wire),
         stream=bool(wire.stream),
         include_usage=wire.wants_usage,

@@ -21,6 +21,7 @@ from inference.routing import Candidate
 from inference.run import Run
 from inference.states import DeviceState
 from inference.texts import Texts
+from inference.token_ids import without_stop
 from inference.tokenizer import TextCodec
 from inference.types import Embeddings, Event, Finish, FinishReason, ModelSpec, Route, Start
 from inference.vectors import shortened
@@ -91,7 +92,7 @@ class LocalBackend:
         load_began = time.perf_counter()
         lease, slot = await self._admit(job)
         load_s = time.perf_counter() - load_began - slot.waited_s
-        run = self._submit(job, lease, slot, codec.eos_ids)
+        run = self._submit(job, lease, slot, codec.eos_ids | job.ends)
         try:
             answer = _Answer(job, run, codec, load_s)
             start = Start(
@@ -201,13 +202,15 @@ class _Answer:
         self._job = job
         self._run = run
         self._load_s = load_s
-        self._eos = codec.eos_ids
+        self._eos = codec.eos_ids | job.ends
+        self._codec = codec
+        self._ids = list(job.prompt_ids) if job.request.return_ids else None
         family, tags = job.family, job.think_tags
         self._decoder = codec.decoder(
             (*tags.all, *family.tags) if job.request.tools or family.always else tags.all
         )
         self._parser = OutputParser(
-            thinking="thinking" in job.spec.capabilities and not job.request.raw,
+            thinking="thinking" in job.spec.capabilities and not job.request.is_bare,
             starts_in_thinking=job.starts_in_thinking,
             tools=job.request.tools, stop=job.sampling.stop or (), family=family, tags=tags, show_thoughts=job.think,
             one_call=not job.request.tool_choice.parallel,
@@ -216,7 +219,10 @@ class _Answer:
 
     def take(self) -> list[Event]:
         """Everything that came since the last call; Finish is the last event ever."""
-        ids = [id for id in self._run.take() if id not in self._eos]
+        taken = self._run.take()
+        if self._ids is not None:
+            self._ids += taken
+        ids = [id for id in taken if id not in self._eos]
         self.meter.completion_tokens += len(ids)
         events = self._parser.push(self._decoder.push(ids))
         if self._parser.done:
@@ -235,10 +241,13 @@ class _Answer:
         self.finished = True
         run, now = self._run, time.perf_counter()
         first = run.first_token_at or run.ended_at or now
+        stop, ids = self._parser.stop_sequence or "", self._ids or []
+        if ids and stop:
+            ids = without_stop(ids, len(self._job.prompt_ids), stop, self._codec)
         return Finish(
             reason=reason, prompt_tokens=len(self._job.prompt_ids), completion_tokens=self.meter.completion_tokens,
             total_s=now - self._job.began, load_s=self._load_s, prefill_s=first - run.submitted_at,
-            decode_s=(run.ended_at or now) - first, stop_sequence=self._parser.stop_sequence or "",
+            decode_s=(run.ended_at or now) - first, stop_sequence=stop, ids=ids,
         )  # fmt: skip
 
 
