@@ -13,14 +13,14 @@ _DEVICE = re.compile(r"(?:NPU|GPU|CPU)(?:\.\d{1,2})?", re.IGNORECASE)
 _PRIORITIES = {"best-effort": 0, "low": 0, "normal": 1, "high": 2, "critical": 3, "realtime": 3}
 _YES = frozenset({"true", "1", "yes", "on"})
 _NO = frozenset({"false", "0", "no", "off"})
-_MEDIA = frozenset({"text", "code", "image", "audio", "video", "realtime", "auto"})
+_MEDIA = {"text": 1, "code": 1, "image": 1, "audio": 2, "video": 1, "realtime": 3, "auto": 1}
+"""With the priority of a request that asks for none (routing-spec 4)."""
 _HINTS = {
     b"x-latency-critical": "X-Latency-Critical",
     b"x-power-efficient": "X-Power-Efficient",
     b"x-remote-allowed": "X-Remote-Allowed",
     b"x-max-latency-ms": "X-Max-Latency-Ms",
     b"x-max-power-watts": "X-Max-Power-Watts",
-    b"x-media-type": "X-Media-Type",
 }
 """Hints to the router: a bad value is refused, a good one changes nothing where one local device can answer."""
 _DECIMAL = re.compile(r"\d{1,9}(?:\.\d{1,6})?")
@@ -31,8 +31,9 @@ _LONGEST_VALUE = 200
 
 def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Placement:
     """The caller's wishes. `option` is the body's options.device; a header wins. Raises BadRequest."""
-    device, strict, priority, deadline_ms = device_name("options.device", option), False, 1, None
-    backend, cache = "", True
+    device, strict, deadline_ms = device_name("options.device", option), False, None
+    priority: int | None = None
+    backend, cache, usual_priority = "", True, 1
     for raw_name, raw_value in headers:
         if not raw_name.startswith(b"x-"):
             continue
@@ -50,10 +51,16 @@ def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Place
                 priority = _priority(value)
             case b"x-deadline-ms":
                 deadline_ms = _deadline_ms(value)
+            case b"x-media-type":
+                usual_priority = _media_priority(value)
             case _ if raw_name in _HINTS:
                 _check_hint(raw_name, value)
     return Placement(
-        device=backend or device, strict=strict, priority=priority, deadline_ms=deadline_ms, cache=cache
+        device=backend or device,
+        strict=strict,
+        priority=usual_priority if priority is None else priority,
+        deadline_ms=deadline_ms,
+        cache=cache,
     )
 
 
@@ -71,9 +78,6 @@ def _check_hint(raw_name: bytes, value: str) -> None:
     if raw_name.startswith(b"x-max-"):
         if not _DECIMAL.fullmatch(value) or float(value) <= 0:
             raise BadRequest(f"{field}: {value!r} is not a number greater than 0", field)
-    elif raw_name == b"x-media-type":
-        if value.lower() not in _MEDIA:
-            raise BadRequest(f"{field}: {value!r} is not one of {', '.join(sorted(_MEDIA))}", field)
     else:
         _truth(field, value)
 
@@ -92,6 +96,13 @@ def _priority(value: str) -> int:
         names = ", ".join(_PRIORITIES)
         raise BadRequest(f"X-Priority: {value!r} is not one of {names}", "X-Priority")
     return level
+
+
+def _media_priority(value: str) -> int:
+    priority = _MEDIA.get(value.lower())
+    if priority is None:
+        raise BadRequest(f"X-Media-Type: {value!r} is not one of {', '.join(sorted(_MEDIA))}", "X-Media-Type")
+    return priority
 
 
 def _deadline_ms(value: str) -> int:

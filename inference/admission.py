@@ -4,7 +4,7 @@
     release     by Slot.release(), as often as one likes; the next in line starts within the same loop turn
     leaving     a caller that is cancelled while waiting, or whose deadline passes, is out of the line at once
 
-The order is first come, first served; `_take_next` is the one place that decides it.
+The order is that of `inference.waiting_line`: by priority, lifted by waiting; within a level first come, first served.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import deque
 
 from inference.errors import DeadlineExceeded, QueueFull, QueueTimeout
+from inference.waiting_line import Line
 
 _MEAN_WEIGHT = 0.2
 """Weight of the newest service time in the running mean that Retry-After is made from."""
@@ -37,6 +37,7 @@ class Slot:
 class _Ticket:
     def __init__(self, priority: int) -> None:
         self.priority = priority
+        self.since = time.monotonic()
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -49,7 +50,7 @@ class DeviceQueue:
         self.running = 0
         self.loading = 0
         """Requests that wait for their model; they count against the line's bound."""
-        self._line: deque[_Ticket] = deque()
+        self._line: Line[_Ticket] = Line()
         self._service_s = 1.0
 
     @property
@@ -79,7 +80,7 @@ class DeviceQueue:
             return Slot(self, 0.0)
         self.check_room()
         ticket = _Ticket(priority)
-        self._line.append(ticket)
+        self._line.add(ticket)
         bounds = [bound for bound in (timeout_s or None, deadline_s) if bound is not None]
         try:
             await asyncio.wait_for(ticket.granted, min(bounds, default=None))
@@ -98,7 +99,7 @@ class DeviceQueue:
     def _leave(self, ticket: _Ticket) -> None:
         if ticket.granted.done() and not ticket.granted.cancelled():
             self._pass_on()  # granted in the same turn in which the caller left
-        elif ticket in self._line:
+        else:
             self._line.remove(ticket)
 
     def _released(self, service_s: float) -> None:
@@ -108,10 +109,7 @@ class DeviceQueue:
     def _pass_on(self) -> None:
         self.running -= 1
         while self._line and self.running < self.slots:
-            ticket = self._take_next()
+            ticket = self._line.take(time.monotonic())
             if not ticket.granted.done():
                 self.running += 1
                 ticket.granted.set_result(None)
-
-    def _take_next(self) -> _Ticket:
-        return self._line.popleft()
