@@ -8,7 +8,7 @@ from compat_api import anthropic
 from compat_api.consumer import InferenceConsumer, off_loop
 from compat_api.dialect import JSON
 from compat_api.openai import tokens
-from inference import engine
+from inference import engine, token_ids
 
 
 class CountConsumer(InferenceConsumer):
@@ -43,5 +43,5 @@ class DetokenizeConsumer(InferenceConsumer):
         model, ids = await off_loop(tokens.parse_detokenize, body)
         spec = await self.find(model)
         codec = (await engine.current().texts.get(spec)).codec
-        tokens.check_ids(ids, codec.vocab_size)
+        token_ids.check(ids, codec, "tokens")
         await self.reply(JSON, tokens.detokenized(await asyncio.to_thread(codec.text_of, ids)), [])

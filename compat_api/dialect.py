@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
+from inference.tokenizer import TextCodec
 from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, LoadRequest
 
 NDJSON = b"application/x-ndjson"
@@ -67,6 +68,8 @@ class Dialect(Struct, frozen=True):
     encoder: Callable[[ChatRequest], Encoder]
     several: Callable[[Several], SeveralEncoder] | None = None
     """Of a dialect whose `parse` may give Several."""
+    with_texts: Callable[[ChatRequest | Several, TextCodec], Awaitable[ChatRequest | Several]] | None = None
+    """Adds what only the model's tokenizer knows."""
 
 
 class EmbeddingDialect(Struct, frozen=True):

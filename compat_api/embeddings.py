@@ -26,7 +26,7 @@ class EmbeddingConsumer(InferenceConsumer):
         spec = await self.find(request.model)
         if "embedding" not in spec.capabilities:
             raise CapabilityMissing(f'"{request.model}" does not support embeddings', "model")
-        if not request.texts:
+        if not request.texts and not request.ids:
             await self._keep_loaded(spec, request)
             await self.reply(dialect.whole_type, dialect.answer(request, None), [])
             return

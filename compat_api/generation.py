@@ -45,13 +45,15 @@ class GenerationConsumer(InferenceConsumer):
             await self._preload(parsed)
             return
         first = parsed.requests[0] if isinstance(parsed, Several) else parsed
-        request = self.placed(first)
-        self.log.ignored = request.sampling.ignored
-        spec = await self.find(request.model)
-        self._require_completion(spec, request.model)
+        self.log.ignored = first.sampling.ignored
+        spec = await self.find(first.model)
+        self._require_completion(spec, first.model)
+        if dialect.with_texts is not None:
+            parsed = await dialect.with_texts(parsed, (await engine.current().texts.get(spec)).codec)
         if isinstance(parsed, Several):
             await self._several(dialect, spec, parsed)
             return
+        request = self.placed(parsed)
         self.encoder = dialect.encoder(request)
         self.encode_error = self.encoder.error
         if request.stream:

@@ -194,10 +194,11 @@ def _without_oldest(messages: tuple[Message, ...], share: float) -> tuple[Messag
 
 async def embed_job(spec: ModelSpec, request: EmbedRequest, codec: TextCodec, began: float) -> EmbedJob:
     """Raises ContextLengthExceeded for a text that is too long when the request forbids to cut it."""
-    if len(request.texts) > MAX_TEXTS:
-        raise BadRequest(
-            f"input has {len(request.texts)} texts, at most {MAX_TEXTS} are accepted at once", "input"
-        )
+    if (many := len(request.ids or request.texts)) > MAX_TEXTS:
+        raise BadRequest(f"input has {many} texts, at most {MAX_TEXTS} are accepted at once", "input")
+    if request.ids:
+        texts = await asyncio.to_thread(token_ids.texts_of, request.ids, codec)
+        request = structs.replace(request, texts=texts)
     limit = min(spec.context_length, request.num_ctx) if request.num_ctx else spec.context_length
     if sum(map(len, request.texts)) <= INLINE_CHARS:
         fitted = codec.fit(request.texts, limit)

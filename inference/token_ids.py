@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from inference.errors import BadRequest
 from inference.tokenizer import TextCodec
@@ -10,14 +11,20 @@ from inference.tokenizer import TextCodec
 STOP_TOKENS = 64
 """Tokens that a worker may have made behind a stop string before it was told."""
 
+CUT_WORD_TOKENS = 4
+"""Of a word at the beginning or the end of a part of a text."""
 
-def check(ids: Sequence[int], codec: TextCodec, field: str) -> None:
+_WAY_OUT = "; send texts (LangChain does with OpenAIEmbeddings(check_embedding_ctx_length=False)), or its ids"
+
+
+def check(ids: Sequence[int], codec: TextCodec, field: str, way_out: str = "") -> None:
     """Raises BadRequest that names the first id that is none of the model's."""
     most = codec.vocab_size - 1
     for index, id in enumerate(ids):
         if not 0 <= id <= most:
             raise BadRequest(
-                f"{field}[{index}]: {id} is no token of this model; its ids go from 0 to {most}", field
+                f"{field}[{index}]: {id} is no token of this model; its ids go from 0 to {most}{way_out}",
+                field,
             )
 
 
@@ -43,3 +50,42 @@ def without_stop(ids: list[int], prompt_tokens: int, stop: str, codec: TextCodec
         kept -= 1
     rest = codec.text_of(answer)[len(codec.text_of(answer[:kept])) : at]
     return ids[: start + kept] + codec.tokens_of(rest, special=False)
+
+
+def texts_of(given: Sequence[Sequence[int]], codec: TextCodec) -> tuple[str, ...]:
+    """The texts that a client had made into the ids of this model; blocking. Raises BadRequest for the ids of another
+    tokenizer: within the vocabulary they would mean other words, and nobody would notice."""
+    frame = frozenset(codec.tokens_of("", special=True))
+    texts: list[str] = []
+    for index, ids in enumerate(given):
+        field = f"input[{index}]" if len(given) > 1 else "input"
+        check(ids, codec, field, _WAY_OUT)
+        inner = _within(ids, frame)
+        text = codec.text_of(inner)
+        if not _says(codec.tokens_of(text, special=False), inner):
+            raise BadRequest(
+                f"{field}: the ids are not those of this model's tokenizer for any text{_WAY_OUT}", "input"
+            )
+        texts.append(text)
+    return tuple(texts)
+
+
+def _within(ids: Sequence[int], frame: frozenset[int]) -> Sequence[int]:
+    """Without the tokens that the tokenizer itself puts around a text."""
+    start, end = 0, len(ids)
+    while start < end and ids[start] in frame:
+        start += 1
+    while start < end and ids[end - 1] in frame:
+        end -= 1
+    return ids[start:end]
+
+
+def _says(made: Sequence[int], ids: Sequence[int]) -> bool:
+    """A text gives its own ids again, but for a word that was cut where a long text was taken apart."""
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(made, ids, strict=False)))
+    same += sum(
+        1
+        for _ in takewhile(lambda pair: pair[0] == pair[1], zip(reversed(made), reversed(ids), strict=False))
+    )
+    other = CUT_WORD_TOKENS if len(ids) > 2 * CUT_WORD_TOKENS else 0
+    return same >= len(ids) - other and abs(len(made) - len(ids)) <= other

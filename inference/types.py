@@ -233,6 +233,8 @@ class EmbedRequest(Struct, frozen=True, kw_only=True):
 
     model: str
     texts: tuple[str, ...]
+    ids: tuple[tuple[int, ...], ...] = ()
+    """The texts, where a client sent them as the ids of the model's tokenizer; `texts` is empty then."""
     truncate: bool = True
     num_ctx: int | None = None
     """Lowers the length of a text for this request."""

@@ -108,6 +108,26 @@ def test_each_prompt_has_its_choices(server: RunningServer) -> None:
     assert answer.usage.prompt_tokens == sum(one.usage.prompt_tokens for one in alone)
 
 
+def test_a_prompt_may_be_token_ids(server: RunningServer) -> None:
+    """They are all that the model gets: what a template rendered is answered as the turn itself is."""
+    asked = {"model": "demo", "messages": QUESTION, "reasoning_effort": "none"}
+    ids = httpx.post(f"{server.url}/v1/tokenize", json=asked, timeout=60).json()["tokens"]
+    given = {"model": "demo", "tokens": ids}
+    text = httpx.post(f"{server.url}/v1/detokenize", json=given, timeout=60).json()["prompt"]
+    told = complete(server)
+    same = complete(server, prompt=ids, best_of=1)
+    assert same.choices[0].text == told.choices[0].text != ""
+    assert same.usage == told.usage
+    assert complete(server, prompt=ids, echo=True).choices[0].text == text + told.choices[0].text
+    chunks = complete(server, prompt=ids, echo=True, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in chunks) == text + told.choices[0].text
+    several = complete(server, prompt=[ids, ids[:-3]], n=2, best_of=2, echo=True)
+    starts = [choice.text.startswith(text) for choice in several.choices]
+    assert starts == [True, True, False, False]
+    assert several.choices[1].text == text + told.choices[0].text
+    assert several.usage.prompt_tokens == 2 * len(ids) - 3
+
+
 def test_the_stream_of_completions_ends_with_done(server: RunningServer) -> None:
     body = {"model": "demo", "prompt": [PROMPT, "Hello"], "stream": True, "max_tokens": 3}
     answer = httpx.post(f"{server.url}/v1/completions", json=body, timeout=60)
@@ -123,11 +143,19 @@ def test_the_stream_of_completions_ends_with_done(server: RunningServer) -> None
     ("fields", "words"),
     [
         ({"prompt": None}, '"prompt": give a text'),
-        ({"prompt": [1, 2]}, "token ids are not taken here"),
+        ({"prompt": []}, '"prompt": give a text'),
+        ({"prompt": [[]]}, '"prompt": give a text'),
+        ({"prompt": [1, "x"]}, '"prompt": give a text'),
+        ({"prompt": [True]}, '"prompt": give a text'),
+        ({"prompt": [3, 2560]}, r"prompt\[1\]: 2560 is no token of this model; its ids go from 0 to 2559"),
+        ({"prompt": [3, -1], "echo": True}, r"prompt\[1\]: -1 is no token of this model"),
+        ({"prompt": [[3], [2**40]], "n": 2}, r"prompt\[0\]: 1099511627776 is no token of this model"),
+        ({"prompt": [1, 2], "suffix": "x"}, "goes with a prompt that is a text"),
         ({"suffix": "x"}, "demo:latest does not support insert"),
         ({"prompt": ["x"] * 17, "n": 2}, "from 1 to 32 in all are given"),
         ({"logprobs": 2}, "log probabilities are not available"),
         ({"best_of": 3}, "answers are not ranked here"),
+        ({"best_of": 1, "n": 2}, "answers are not ranked here"),
     ],
 )
 def test_a_fault_is_named(server: RunningServer, fields: dict[str, Any], words: str) -> None:

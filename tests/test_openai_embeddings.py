@@ -38,13 +38,63 @@ def test_dimensions_and_an_empty_text(server: RunningServer) -> None:
     assert len(create(model="all-minilm", input="").data) == 1
 
 
+def ids_of(server: RunningServer, text: str, **fields: Any) -> list[int]:
+    body = {"model": "all-minilm", "prompt": text} | fields
+    found: list[int] = httpx.post(f"{server.url}/v1/tokenize", json=body, timeout=60).json()["tokens"]
+    return found
+
+
+def test_token_ids_are_the_text_that_they_stand_for(server: RunningServer) -> None:
+    """As clients send them that tokenise by themselves, with and without the tokens around a text."""
+    create = v1(server.url).embeddings.create
+    texts = ["Don't panic: it's 42%, naïvely!", "unbelievable tokenizations"]
+    told = create(model="all-minilm", input=texts)
+    for fields in ({}, {"add_special_tokens": False}):
+        ids = [ids_of(server, text, **fields) for text in texts]
+        same = create(model="all-minilm", input=ids)
+        assert [entry.embedding for entry in same.data] == [entry.embedding for entry in told.data]
+        assert same.usage == told.usage
+        one = create(model="all-minilm", input=ids[1])
+        assert one.data[0].embedding == told.data[1].embedding
+    cut = ids_of(server, texts[1] + " of all kinds, and more of them", add_special_tokens=False)[1:]
+    assert len(create(model="all-minilm", input=cut).data) == 1, "a long text may have been cut in a word"
+
+
+CL100K = [791, 4062, 14198, 39935, 35308, 927, 279, 16053, 5679, 13]
+"""'The quick brown fox jumps over the lazy dog.', as tiktoken has it for OpenAI's models."""
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (CL100K, "input[3]: 39935 is no token of this model; its ids go from 0 to 30521; send texts"),
+        ([[2023], [-1]], "input[1][0]: -1 is no token of this model"),
+        ([id for id in CL100K if id < 30522], "input: the ids are not those of this model's tokenizer"),
+        ([[2023], [104]], "input[1]: the ids are not those of this model's tokenizer"),
+    ],
+)
+def test_ids_of_another_tokenizer_are_refused_with_the_way_out(
+    server: RunningServer, ids: Any, words: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as error:
+        v1(server.url).embeddings.create(model="all-minilm", input=ids)
+    assert words in error.value.message
+    assert "check_embedding_ctx_length=False" in error.value.message
+
+
 @pytest.mark.parametrize(
     ("fields", "raised", "words"),
     [
         ({"model": "nope"}, openai.NotFoundError, 'model "nope" not found, try pulling it first'),
         ({"model": "demo"}, openai.BadRequestError, '"demo" does not support embeddings'),
-        ({"input": [1, 2, 3]}, openai.BadRequestError, "invalid input type"),
+        ({"input": [1.5]}, openai.BadRequestError, "invalid input type"),
+        ({"input": [[1], "x"]}, openai.BadRequestError, "invalid input type"),
+        ({"input": [True]}, openai.BadRequestError, "invalid input type"),
+        ({"input": {"a": 1}}, openai.BadRequestError, "invalid input type"),
         ({"input": []}, openai.BadRequestError, "invalid input"),
+        ({"input": [[2023], []]}, openai.BadRequestError, "invalid input"),
+        ({"dimensions": -1}, openai.BadRequestError, "'dimensions': -1 is less than the minimum of 1"),
+        ({"encoding_format": "hex"}, openai.BadRequestError, "Supported values: ['float', 'base64']"),
     ],
 )
 def test_the_client_raises_what_it_should(

@@ -184,7 +184,7 @@ def test_embeddings_are_floats_unless_base64_is_asked_for() -> None:
     [
         ({"input": None}, "invalid input"),
         ({"input": []}, "invalid input"),
-        ({"input": [1, 2]}, "invalid input type"),
+        ({"input": [1, 2.5]}, "invalid input type"),
         (
             {"encoding_format": "int8"},
             "Invalid value for 'encoding_format' = int8. Supported values: ['float', 'base64'].",

@@ -17,7 +17,12 @@ def _completion_choices(several: Several) -> ChoicesEncoder:
 
 CHAT = Dialect(SSE, JSON, requests.parse_chat, responses.ChatEncoder, _chat_choices)
 COMPLETIONS = Dialect(
-    SSE, JSON, completions.parse_completion, completions.CompletionEncoder, _completion_choices
+    SSE,
+    JSON,
+    completions.parse_completion,
+    completions.CompletionEncoder,
+    _completion_choices,
+    completions.with_texts,
 )
 RESPONSES = Dialect(SSE, JSON, response_requests.parse_responses, response_events.ResponseEncoder)
 EMBEDDINGS = EmbeddingDialect(JSON, requests.parse_embeddings, responses.embeddings)

@@ -1,4 +1,5 @@
-"""OpenAI's /v1/completions: a prompt as text, without turns (api-contract 6.3). As with Ollama it is a user's turn."""
+"""OpenAI's /v1/completions: a prompt without turns (api-contract 6.3). As with Ollama a text is a user's turn; token
+ids are the whole prompt."""
 
 from __future__ import annotations
 
@@ -12,11 +13,12 @@ from msgspec import structs
 
 from compat_api.decoding import BodyDecoder
 from compat_api.dialect import Several
+from compat_api.openai import prompts
 from compat_api.openai.choices import several
 from compat_api.openai.requests import GenerationBody, sampling_of
 from compat_api.openai.responses import FINGERPRINT, AnswerEncoder, finish_of, joined, usage_of
 from compat_api.refusals import refuse, require_model
-from inference.errors import BadRequest
+from inference.tokenizer import TextCodec
 from inference.types import ChatRequest, Event, Finish, Message, TextDelta
 
 
@@ -31,6 +33,8 @@ class CompletionBody(GenerationBody):
 class CompletionRequest(ChatRequest, frozen=True, kw_only=True):
     echo: str = ""
     """What stands before the answer in the text."""
+    echo_ids: bool = False
+    """`echo` is the text of the ids, which only the model's tokenizer knows."""
 
 
 _decode = BodyDecoder(CompletionBody, "CompletionRequest", "EOF")
@@ -39,7 +43,8 @@ _decode = BodyDecoder(CompletionBody, "CompletionRequest", "EOF")
 def parse_completion(body: bytes) -> ChatRequest | Several:
     wire = _decode(body)
     refuse("logprobs", wire.logprobs, "log probabilities are not available; leave it out")
-    refuse("best_of", (wire.best_of or 1) != 1, "answers are not ranked here; send n for more of them")
+    ranked = (wire.best_of or 1) != (wire.n or 1) and wire.best_of is not None
+    refuse("best_of", ranked, "answers are not ranked here; leave it out, or send the same number as n")
     request = CompletionRequest(
         model=require_model(wire.model),
         messages=(),
@@ -49,20 +54,28 @@ def parse_completion(body: bytes) -> ChatRequest | Several:
         stream=bool(wire.stream),
         include_usage=wire.wants_usage,
     )
-    return several([_of(request, text, wire.echo) for text in _prompts(wire.prompt)], wire.n)
+    return several([_of(request, prompt, bool(wire.echo)) for prompt in prompts.read(wire.prompt)], wire.n)
 
 
-def _of(request: CompletionRequest, text: str, echo: bool | None) -> CompletionRequest:
-    turn = (Message(role="user", content=text),)
-    return structs.replace(request, messages=turn, echo=text if echo else "")
+def _of(request: CompletionRequest, prompt: prompts.Prompt, echo: bool) -> CompletionRequest:
+    if isinstance(prompt, str):
+        turn = (Message(role="user", content=prompt),)
+        return structs.replace(request, messages=turn, echo=prompt if echo else "")
+    refuse("suffix", request.suffix, "goes with a prompt that is a text")
+    return structs.replace(request, raw=True, before=prompt, echo_ids=echo)
 
 
-def _prompts(given: object) -> list[str]:
-    if isinstance(given, str):
-        return [given]
-    if isinstance(given, list) and given and all(isinstance(text, str) for text in given):
-        return given
-    raise BadRequest('"prompt": give a text, or a list of texts; token ids are not taken here', "prompt")
+async def with_texts(parsed: ChatRequest | Several, codec: TextCodec) -> ChatRequest | Several:
+    """The same with the texts of the prompts that came as ids, where they are to be shown."""
+    if isinstance(parsed, Several):
+        return structs.replace(parsed, requests=tuple([await _shown(one, codec) for one in parsed.requests]))
+    return await _shown(parsed, codec)
+
+
+async def _shown(request: ChatRequest, codec: TextCodec) -> ChatRequest:
+    if isinstance(request, CompletionRequest) and request.echo_ids:
+        return structs.replace(request, echo=await prompts.text_of(request.before, codec))
+    return request
 
 
 class CompletionEncoder(AnswerEncoder):

@@ -251,20 +251,29 @@ def parse_embeddings(body: bytes) -> EmbedRequest:
             f"Invalid value for 'encoding_format' = {encoding}. Supported values: ['float', 'base64'].",
             "encoding_format",
         )
+    if (wire.dimensions or 0) < 0:
+        raise BadRequest(f"'dimensions': {wire.dimensions} is less than the minimum of 1", "dimensions")
+    texts, ids = _texts(wire.input)
     return EmbedRequest(
         model=wire.model,
-        texts=_texts(wire.input),
-        dimensions=max(0, wire.dimensions or 0),
+        texts=texts,
+        ids=ids,
+        dimensions=wire.dimensions or 0,
         encoding="base64" if encoding == "base64" else "float",
     )
 
 
-def _texts(given: object) -> tuple[str, ...]:
-    """An empty string is one empty text; token ids are refused."""
+def _texts(given: object) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """Texts, or texts as token ids. An empty string is one empty text."""
     if isinstance(given, str):
-        return (given,)
-    if given is None or given == []:
+        return (given,), ()
+    if not isinstance(given, list | None):
+        raise BadRequest("invalid input type", "input")
+    if not given or [] in given:
         raise BadRequest("invalid input", "input")
-    if isinstance(given, list) and all(isinstance(text, str) for text in given):
-        return tuple(given)
+    if all(isinstance(text, str) for text in given):
+        return tuple(given), ()
+    lists = [given] if type(given[0]) is int else given
+    if all(isinstance(ids, list) and all(type(id) is int for id in ids) for ids in lists):
+        return (), tuple([tuple(ids) for ids in lists])
     raise BadRequest("invalid input type", "input")

@@ -97,12 +97,5 @@ def parse_detokenize(body: bytes) -> tuple[str, list[int]]:
     return model, wire.tokens
 
 
-def check_ids(ids: Sequence[int], vocab_size: int) -> None:
-    """Raises BadRequest."""
-    for index, id in enumerate(ids):
-        if not 0 <= id < vocab_size:
-            raise BadRequest(f"tokens[{index}]: {id} is not from 0 to {vocab_size - 1}", "tokens")
-
-
 def detokenized(text: str) -> bytes:
     return orjson.dumps({"prompt": text})
