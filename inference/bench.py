@@ -14,7 +14,7 @@ import platformdirs
 import psutil
 from msgspec import Struct
 
-from inference import bench_loads, bench_rows, bench_table
+from inference import bench_embedding, bench_loads, bench_rows, bench_table
 from inference.bench_models import BENCH_NAME, DEMO, Subject, spec_of
 from inference.bench_rows import Stage
 from inference.bench_sides import BenchError, Target
@@ -44,6 +44,9 @@ ROWS: tuple[Row, ...] = (
     Row((bench_rows.PREFIX,), bench_rows.prefix),
     Row((bench_rows.NEIGHBOUR,), bench_rows.neighbour),
     Row((bench_loads.SWAP,), bench_loads.swap),
+    Row((bench_embedding.BATCHES,), bench_embedding.batches),
+    Row((bench_embedding.MANY,), bench_embedding.many),
+    Row((bench_embedding.ONE,), bench_embedding.one),
 )
 
 

@@ -12,14 +12,15 @@ from typing import TypeVar
 
 import psutil
 
-from inference.bench_models import Subject
-from inference.bench_sides import BenchError, Call, Trace
+from inference.bench_models import Subject, embedder
+from inference.bench_sides import BenchError, Call, EmbedCall, EmbedTrace, Trace
 from inference.config import EngineConfig
 from inference.engine import Engine
 from inference.errors import InferenceError
 from inference.types import (
     FOREVER,
     ChatRequest,
+    EmbedRequest,
     Finish,
     LoadRequest,
     Message,
@@ -42,6 +43,7 @@ class EngineTarget:
 
     def __init__(self, subjects: Sequence[Subject], device: str) -> None:
         self._specs: dict[str, ModelSpec] = {subject.name: subject.spec for subject in subjects}
+        self._embedder = embedder()
         self._device = device
         self._runner: asyncio.Runner | None = None
         self._engine: Engine | None = None
@@ -66,6 +68,13 @@ class EngineTarget:
         async def together() -> list[Trace]:
             began = time.perf_counter()
             return await asyncio.gather(*(self._one(call, began) for call in calls))
+
+        return self._await(together())
+
+    def embed(self, calls: Sequence[EmbedCall]) -> list[EmbedTrace]:
+        async def together() -> list[EmbedTrace]:
+            began = time.perf_counter()
+            return await asyncio.gather(*(self._vectors(call, began) for call in calls))
 
         return self._await(together())
 
@@ -117,6 +126,15 @@ class EngineTarget:
             tokens=finish.completion_tokens if finish else 0,
             prompt_tokens=finish.prompt_tokens if finish else 0,
         )
+
+    async def _vectors(self, call: EmbedCall, began: float) -> EmbedTrace:
+        request = EmbedRequest(model=self._embedder.name, texts=call.texts)
+        start_s = time.perf_counter() - began
+        try:
+            made = await self._ready().embed(self._embedder, request)
+        except InferenceError as error:
+            return EmbedTrace(start_s=start_s, end_s=start_s, vectors=(), error=str(error))
+        return EmbedTrace(start_s=start_s, end_s=time.perf_counter() - began, vectors=made.vectors)
 
     def _ready(self) -> Engine:
         if self._engine is None:

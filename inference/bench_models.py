@@ -15,10 +15,11 @@ from inference.types import ChatRequest, Message, ModelSpec
 from inference.worker.bare import Kind
 
 DEMO = Path(__file__).resolve().parent / "builtin" / "demo"
+MINILM = DEMO.parent / "all-minilm"
 BENCH_NAME = "bench"
 """The generated model of about 100 M parameters."""
 _CANDIDATES = 60
-_WORDS = (
+WORDS = (
     *("river", "window", "seven", "paper", "light", "north", "garden", "signal", "copper", "early", "table"),
     *("engine", "quiet", "market", "winter", "letter", "bridge", "number", "green", "travel", "mirror"),
     *("silver", "branch", "doctor", "evening", "simple", "button", "corner", "ocean", "rocket", "planet"),
@@ -47,6 +48,24 @@ def spec_of(folder: Path, name: str, *, exact: bool) -> ModelSpec:
         kv_bytes_per_token=int(config["num_hidden_layers"] * per_layer),
         capabilities=frozenset({"completion"}),
         exact=exact,
+    )
+
+
+def embedder() -> ModelSpec:
+    """The built-in embedding model, as the registry would make it of its folder."""
+    lines = (MINILM / "SHA256SUMS").read_text("utf-8").splitlines()
+    listed = {line[66:]: line[:64] for line in lines}
+    files = {file: ((MINILM / file).stat().st_size, sha256) for file, sha256 in listed.items()}
+    return ModelSpec(
+        name="all-minilm:latest",
+        digest=listed["openvino_model.bin"],
+        path=MINILM,
+        kind="embedding",
+        files=files,
+        size_bytes=sum(size for size, _ in files.values()),
+        context_length=256,
+        embedding_length=384,
+        capabilities=frozenset({"embedding"}),
     )
 
 
@@ -88,7 +107,7 @@ class Subject:
             missing = prompt_tokens - len(self.call(" ".join(words), 1).ids)
             if missing <= 0:
                 return " ".join(words)
-            words += source.choices(_WORDS, k=max(1, missing // 4))
+            words += source.choices(WORDS, k=max(1, missing // 4))
 
     def steady(self, side: Side, count: int, max_tokens: int, prompt_tokens: int = 40) -> list[Call]:
         """Calls that run to their length, and whose first token is text that a client can see."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from inference.bench_models import BENCH_NAME, Subject
-from inference.bench_sides import BareSide, BenchError, Call, Target, Trace
+from inference.bench_models import BENCH_NAME, Subject, embedder
+from inference.bench_sides import BareEmbedding, BareSide, BenchError, Call, Target, Trace
 from inference.bench_table import Aim, Quantity, Result, of_rounds, percentile
 from inference.worker.bare import Kind
 
@@ -50,6 +50,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
     running_tokens: int = 512
     arriving_tokens: int = 2000
     arrives_s: float = 0.5
+    embed_batches: int = 20
 
 
 QUICK = Sizes(
@@ -60,6 +61,7 @@ QUICK = Sizes(
     running_tokens=96,
     arriving_tokens=300,
     arrives_s=0.05,
+    embed_batches=2,
 )
 
 
@@ -75,7 +77,7 @@ class Stage:
         self.say = say
         self._subjects = {subject.name: subject for subject in subjects}
         self._bare: dict[tuple[str, Kind], BareSide] = {}
-        self._fresh = False
+        self._embedding: BareEmbedding | None = None
 
     @property
     def demo(self) -> Subject:
@@ -92,11 +94,18 @@ class Stage:
             self._bare[key] = subject.bare(kind)
         return self._bare[key]
 
+    def bare_embedding(self) -> BareEmbedding:
+        if self._embedding is None:
+            self.say("loading all-minilm for the bare side")
+            self._embedding = BareEmbedding(embedder())
+        return self._embedding
+
     def clear(self) -> None:
         """Ends every bare side."""
-        for side in self._bare.values():
+        for side in (*self._bare.values(), *((self._embedding,) if self._embedding else ())):
             side.close()
         self._bare.clear()
+        self._embedding = None
 
     def run(self, calls: Sequence[Call]) -> list[Trace]:
         """On the product. Raises BenchError for a request that failed or whose prompt came out otherwise."""
@@ -209,7 +218,7 @@ def _ttft(stage: Stage, subject: Subject, calls: list[Call], p50: Quantity, p99:
             times.append(run(calls)[0].ttft_s * 1000)
     note = ", ".join(f"{kind} {value * 1000:.2f}" for kind, value in first.items())
     return [
-        _difference(quantity, share, ours, theirs, f"bare pipelines before the pairs: {note} ms")
+        difference(quantity, share, ours, theirs, f"bare pipelines before the pairs: {note} ms")
         for quantity, share in ((p50, 0.5), (p99, 0.99))
     ]
 
@@ -219,8 +228,8 @@ def _median_ttft(bare: BareSide, calls: list[Call], count: int) -> float:
     return statistics.median(bare.run(calls)[0].ttft_s for _ in range(count))
 
 
-def _difference(
-    quantity: Quantity, share: float, ours: list[float], theirs: list[float], note: str
+def difference(
+    quantity: Quantity, share: float, ours: list[float], theirs: list[float], *notes: str
 ) -> Result:
     """Over all pairs; the spread is that of five parts of them."""
     size = max(1, len(ours) // 5)
@@ -236,7 +245,7 @@ def _difference(
         high=max(parts),
         rounds=len(ours),
         sides=f"{mine:.2f} / {other:.2f} ms",
-        notes=(note,),
+        notes=notes,
     )
 
 

@@ -11,13 +11,16 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec import Struct
 
+from inference.load_frame import load_frame
+from inference.memory import MemoryPlan
 from inference.types import ModelSpec
 from inference.worker.bare import BareCall, BareTrace, Batch, Kind, Ready, Setup, Traces
+from inference.worker.bare_embedding import TextBatch, Vectors
 from inference.worker.messages import Load
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -63,6 +66,32 @@ class Trace(Struct, frozen=True, kw_only=True):
         return (self.tokens - 1) / (self.arrivals[-1] - self.arrivals[0])
 
 
+EmbedDialect = Literal["ollama", "float", "base64"]
+"""/api/embed, and /v1/embeddings with either encoding."""
+
+
+class EmbedCall(Struct, frozen=True, kw_only=True):
+    """One request for vectors of the embedding model."""
+
+    texts: tuple[str, ...]
+    dialect: EmbedDialect = "ollama"
+    """Over HTTP; the engine knows none."""
+
+
+class EmbedTrace(Struct, frozen=True, kw_only=True):
+    """When the whole answer was there. Seconds, from the begin of the calls that were made together."""
+
+    start_s: float
+    end_s: float
+    vectors: tuple[bytes, ...]
+    """float32, little-endian, one for each text."""
+    error: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return self.end_s - self.start_s
+
+
 class Side(Protocol):
     def run(self, calls: Sequence[Call]) -> list[Trace]: ...
 
@@ -72,6 +101,9 @@ class Target(Side, Protocol):
 
     label: str
     """'over HTTP' or 'through the engine'."""
+
+    def embed(self, calls: Sequence[EmbedCall]) -> list[EmbedTrace]:
+        """All at the same time; `error` in a trace tells of one that failed."""
 
     def start(self, memory_budget_bytes: int = 0) -> None:
         """Afresh, with no model loaded; ends what ran before."""
@@ -90,36 +122,22 @@ class Target(Side, Protocol):
         """Until the spare worker is there and every process is quiet."""
 
 
-class BareSide:
+class BareProcess:
     """A child with one pipeline and nothing else. `load_s`: what the pipeline's constructor took."""
 
-    def __init__(
-        self, kind: Kind, spec: ModelSpec, *, device: str, kv_blocks: int, eos_ids: frozenset[int]
-    ) -> None:
+    def __init__(self, module: str, setup: Setup | Load) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "inference.worker.bare"],
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=_ROOT,
             env={**os.environ, "PYTHONPATH": str(_ROOT)},
         )
-        load = Load(
-            role="batching", path=str(spec.path), device=device, exact=spec.exact, kv_blocks=kv_blocks
-        )
-        self._eos_ids = eos_ids
-        setup = Setup(kind=kind, load=load, eos_ids=tuple(sorted(eos_ids)))
         try:
             self.load_s = msgspec.json.decode(self._ask(setup), type=Ready).load_s
         except BaseException:
             self.close()
             raise
-
-    def run(self, calls: Sequence[Call]) -> list[Trace]:
-        batch = Batch(
-            tuple(BareCall(ids=call.ids, max_tokens=call.max_tokens, start_s=call.start_s) for call in calls)
-        )
-        found = msgspec.json.decode(self._ask(batch), type=Traces).traces
-        return [self._trace(call, trace) for call, trace in zip(calls, found, strict=True)]
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -133,7 +151,7 @@ class BareSide:
             self._process.wait()
         self._process.stdout.close()
 
-    def _ask(self, question: Setup | Batch) -> bytes:
+    def _ask(self, question: Struct) -> bytes:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -145,6 +163,26 @@ class BareSide:
             raise BenchError(f"the bare pipeline's process ended (exit status {self._process.wait(10)})")
         return answer
 
+
+class BareSide(BareProcess):
+    """A pipeline that generates."""
+
+    def __init__(
+        self, kind: Kind, spec: ModelSpec, *, device: str, kv_blocks: int, eos_ids: frozenset[int]
+    ) -> None:
+        load = Load(
+            role="batching", path=str(spec.path), device=device, exact=spec.exact, kv_blocks=kv_blocks
+        )
+        self._eos_ids = eos_ids
+        super().__init__("inference.worker.bare", Setup(kind=kind, load=load, eos_ids=tuple(sorted(eos_ids))))
+
+    def run(self, calls: Sequence[Call]) -> list[Trace]:
+        batch = Batch(
+            tuple(BareCall(ids=call.ids, max_tokens=call.max_tokens, start_s=call.start_s) for call in calls)
+        )
+        found = msgspec.json.decode(self._ask(batch), type=Traces).traces
+        return [self._trace(call, trace) for call, trace in zip(calls, found, strict=True)]
+
     def _trace(self, call: Call, trace: BareTrace) -> Trace:
         """The token that ends an answer is none of it: the product does not count it either."""
         ids = trace.ids[:-1] if trace.ids and trace.ids[-1] in self._eos_ids else trace.ids
@@ -155,3 +193,16 @@ class BareSide:
             prompt_tokens=len(call.ids),
             ids=tuple(ids),
         )
+
+
+class BareEmbedding(BareProcess):
+    """The embedding pipeline with the product's own configuration: one call for each list of texts."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        """On the CPU, where the product embeds unless it is told otherwise."""
+        plan = MemoryPlan(cost_bytes=0)
+        super().__init__("inference.worker.bare_embedding", load_frame(spec, "CPU", plan, "", False))
+
+    def embed(self, texts: Sequence[str]) -> EmbedTrace:
+        made = msgspec.json.decode(self._ask(TextBatch(tuple(texts))), type=Vectors)
+        return EmbedTrace(start_s=0.0, end_s=made.seconds, vectors=made.vectors)

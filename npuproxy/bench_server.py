@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from array import array
+from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,18 @@ from typing import Any
 import psutil
 
 from inference.bench_engine import QUIET_S, QUIET_SHARE, SETTLE_DEADLINE_S, SPARE_S, cpu_seconds
-from inference.bench_sides import BenchError, Call, Trace
+from inference.bench_sides import BenchError, Call, EmbedCall, EmbedDialect, EmbedTrace, Trace
 from npuproxy import data_folder
 from npuproxy.bench_client import Client, Exchange
 
 MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
 START_S = 60.0
 STOP_S = 20.0
+_EMBED_PATHS: dict[EmbedDialect, str] = {
+    "ollama": "/api/embed",
+    "float": "/v1/embeddings",
+    "base64": "/v1/embeddings",
+}
 _OURS = ("NPU_PROXY_", "OLLAMA_", "DATABASE_URL", "EMBEDDING_MODEL_PATH", "CHAT_MODEL_PATH")
 """Variables of the user's that must not change what is measured."""
 
@@ -83,6 +90,11 @@ class ServerTarget:
         exchanges = [self._client_now.post("/api/chat", _chat(call), call.start_s) for call in calls]
         self.exchange(exchanges)
         return [_trace(exchange) for exchange in exchanges]
+
+    def embed(self, calls: Sequence[EmbedCall]) -> list[EmbedTrace]:
+        exchanges = [self._client_now.post(_EMBED_PATHS[call.dialect], _embed(call)) for call in calls]
+        self.exchange(exchanges)
+        return [_vectors(exchange, call) for exchange, call in zip(exchanges, calls, strict=True)]
 
     def load(self, model: str) -> float:
         exchange = self._client_now.post("/api/generate", {"model": model, "keep_alive": -1})
@@ -202,5 +214,25 @@ def _trace(exchange: Exchange) -> Trace:
         arrivals=exchange.body_arrivals(),
         tokens=int(last.get("eval_count", 0)),
         prompt_tokens=int(last.get("prompt_eval_count", 0)),
+        error=error,
+    )
+
+
+def _embed(call: EmbedCall) -> dict[str, Any]:
+    encoding = {} if call.dialect == "ollama" else {"encoding_format": call.dialect}
+    return {"model": "all-minilm", "input": call.texts} | encoding
+
+
+def _vectors(exchange: Exchange, call: EmbedCall) -> EmbedTrace:
+    (answer,) = exchange.lines() or [{}]
+    rows = answer.get("embeddings") or [row["embedding"] for row in answer.get("data", ())]
+    error = ""
+    if exchange.status != 200 or len(rows) != len(call.texts):
+        error = f"status {exchange.status}, {len(rows)} vectors: {str(answer.get('error', ''))[:300]}"
+    packed = call.dialect == "base64"
+    return EmbedTrace(
+        start_s=exchange.start_s,
+        end_s=exchange.arrivals[-1][0],
+        vectors=tuple(b64decode(row) if packed else array("f", row).tobytes() for row in rows),
         error=error,
     )

@@ -205,8 +205,9 @@ def test_the_command_measures_every_row_over_http(environment: dict[str, str], c
 @pytest.mark.slow
 def test_the_engine_alone_is_measured_without_a_server(environment: dict[str, str], cache: Path) -> None:
     command = ["-m", "inference.bench", "--quick", "--json", "--cache", str(cache)]
-    whole = _run([*command, "--rows", "decode", "ttft-demo", "kill", "swap"], environment)
-    named = [row for row in ROWS if row.name in ("decode", "ttft-demo", "kill", "swap")]
+    names = ["decode", "ttft-demo", "kill", "swap", "embed", "embed-many", "embed-one"]
+    whole = _run([*command, "--rows", *names], environment)
+    named = [row for row in ROWS if row.name in names]
     assert set(_whats(whole)) == {quantity.what for row in named for quantity in row.quantities}
 
 

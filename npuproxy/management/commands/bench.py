@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from msgspec import structs
 
-from inference import bench, bench_table
+from inference import bench, bench_embedding, bench_table
 from inference.bench import Row
 from inference.bench_models import BENCH_NAME, Subject
 from inference.bench_rows import Stage
@@ -29,6 +29,7 @@ from registry.models import Model
 ROWS: tuple[Row, ...] = (
     Row((bench_memory.IDLE_MEMORY, bench_memory.IDLE_CPU), bench_memory.idle),
     *bench.ROWS,
+    Row((bench_embedding.BATCHES_FLOAT, bench_embedding.BATCHES_BASE64), bench_embedding.batches_openai),
     Row((bench_memory.UNREAD,), bench_memory.unread),
     Row((bench_memory.UNREAD_STREAM,), bench_memory.unread_stream),
 )
