@@ -59,8 +59,10 @@ class OpenAIModelsView(WireView):
     renderer_classes = (OpenAIRenderer,)
 
     def get(self, request: Request) -> Response:
-        dialect = anthropic if _asks_anthropic(request) else openai
-        return Response(dialect.models(key_bounds.allowed(self.key, store.all_models())))
+        known = key_bounds.allowed(self.key, store.all_models())
+        if _asks_anthropic(request):
+            return Response(anthropic.models(known))
+        return Response(openai.models(known, engine.current().snapshot()))
 
 
 class OpenAIModelView(WireView):
@@ -68,10 +70,11 @@ class OpenAIModelView(WireView):
 
     def get(self, request: Request, id: str) -> Response:
         self.log.model = id
-        dialect = anthropic if _asks_anthropic(request) else openai
         model = store.info(id)
         key_bounds.check_model(self.key, id, model.spec)
-        return Response(dialect.model(model, id))
+        if _asks_anthropic(request):
+            return Response(anthropic.model(model, id))
+        return Response(openai.model(model, id, engine.current().snapshot()))
 
 
 def _asks_anthropic(request: Request) -> bool:

@@ -42,6 +42,10 @@ class LoadHistory:
         at, message = self._failed.get(key, (0.0, ""))
         return message if message and time.monotonic() - at < LOAD_FAILURE_S else ""
 
+    def refused(self) -> frozenset[str]:
+        """Load keys that any device refused a moment ago. From any thread."""
+        return frozenset(key[0] for key in tuple(self._failed) if self.failure(key))
+
     def load_s(self, spec: ModelSpec, device: str) -> float:
         """The last load's time, or an assumed one."""
         known = self._load_times.get((spec.load_key, device))

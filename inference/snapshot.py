@@ -24,6 +24,7 @@ def take(
         memory_budget_bytes=pool.room.total,
         memory_used_bytes=pool.used_bytes(),
         requests=records,
+        refused=pool.history.refused(),
     )
 
 
@@ -46,4 +47,5 @@ def loaded_model(held: Held) -> LoadedModel:
         load_s=held.load_s,
         names=held.names,
         pinned=held.pinned,
+        load_key=held.spec.load_key,
     )

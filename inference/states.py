@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from inference.types import Route
+from inference.types import ModelSpec, Route
 
 
 class DeviceState(Struct, frozen=True, kw_only=True):
@@ -47,6 +47,8 @@ class LoadedModel(Struct, frozen=True, kw_only=True):
     load_s: float
     names: tuple[str, ...] = ()
     pinned: bool = False
+    load_key: str = ""
+    """Every model that has it can use this worker, whether it did or not."""
 
 
 class RequestRecord(Struct, frozen=True, kw_only=True):
@@ -80,3 +82,10 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     memory_used_bytes: int
     requests: tuple[RequestRecord, ...] = ()
     """The most recent first."""
+    refused: frozenset[str] = frozenset()
+    """Load keys of models that a device refused to load a moment ago."""
+
+    def state_of(self, spec: ModelSpec) -> Literal["loaded", "loading", "unloaded"]:
+        """Whether a request finds the model in memory, on any device."""
+        states = {model.state for model in self.models if model.load_key == spec.load_key}
+        return "loaded" if "ready" in states else "loading" if states else "unloaded"
