@@ -112,7 +112,7 @@ yaml.add_multi_constructor("!", _construct, Loader=_Loader)
 def load(path: Path) -> dict[str, Any]:
     """One client. Keys that nobody reads are refused: a check that is misspelt would check nothing."""
     replay: dict[str, Any] = yaml.load(path.read_text("utf-8"), Loader=_Loader)
-    assert set(replay) <= {"client", "seen", "headers", "models", "key", "parts", "steps"}, set(replay)
+    assert set(replay) <= {"client", "seen", "headers", "models", "hub", "key", "parts", "steps"}, set(replay)
     for step in replay["steps"]:
         assert set(step) <= _STEP, set(step) - _STEP
         assert set(step.get("gets", {})) <= _GETS, set(step["gets"]) - _GETS
@@ -197,6 +197,8 @@ def filled(value: Any, kept: dict[str, Any]) -> Any:
     if not isinstance(value, str):
         return value
     whole = _KEPT.fullmatch(value)
+    for name in _KEPT.findall(value):
+        assert name in kept, f"nothing was kept as {name}"
     return kept[whole[1]] if whole else _KEPT.sub(lambda match: str(kept[match[1]]), value)
 
 

@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+import hub_repositories
 import pytest
-from conftest import RunningServer, start_server
+from conftest import RunningServer
+from hub_process import Hub
 from keys import apikey
 from replaying import FOLDER, Player, load
 
 FILES = sorted(FOLDER.glob("*.yaml"))
 
 
-@pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Shared by the clients, with the names that their users give to models."""
-    running = start_server(tmp_path_factory.mktemp("replays"))
-    try:
-        yield running.wait_until_ready()
-    finally:
-        running.stop()
-
-
-def name_models(server: RunningServer, models: dict[str, Any]) -> None:
-    """As a user does once: `ollama cp demo NAME`, or a model of its own with parameters."""
+@contextmanager
+def named_models(server: RunningServer, models: dict[str, Any]) -> Iterator[None]:
+    """The names that a user gives to models once: `ollama cp demo NAME`, or a model of its own with parameters."""
     for name, of in models.items():
         path, body = "/api/copy", {"source": of, "destination": name}
         if isinstance(of, dict):
             path, body = "/api/create", {"model": name, "stream": False, **of}
-        with urllib.request.urlopen(f"{server.url}{path}", json.dumps(body).encode(), timeout=30) as answer:
-            assert answer.status == 200
+        assert httpx.post(f"{server.url}{path}", json=body, timeout=30).status_code == 200
+    yield
+    for name in models:
+        left = httpx.request("DELETE", f"{server.url}/api/delete", json={"model": name}, timeout=30)
+        assert left.status_code == 200
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
-def test_a_client_gets_what_it_depends_on(own_server: RunningServer, path: Path) -> None:
+def test_a_client_gets_what_it_depends_on(hub_server: RunningServer, hub: Hub, path: Path) -> None:
     replay = load(path)
-    name_models(own_server, replay.get("models", {}))
-    kept = {"key": apikey(own_server, "create", path.stem)["secret"]} if replay.get("key") else {}
-    player = Player(own_server.port, replay, kept)
-    try:
-        for step in replay["steps"]:
-            player.play(step)
-    finally:
-        player.close()
+    for repository in replay.get("hub", ()):
+        hub_repositories.chat(hub.root, repository)
+    kept = {"key": apikey(hub_server, "create", path.stem)["key"]} if replay.get("key") else {}
+    player = Player(hub_server.port, replay, kept)
+    with named_models(hub_server, replay.get("models", {})):
+        try:
+            for step in replay["steps"]:
+                player.play(step)
+        finally:
+            player.close()
