@@ -33,6 +33,7 @@ class ResponseEncoder:
 
     def __init__(self, request: ChatRequest, *, answer_id: str = "", created: int = 0) -> None:
         self._echo = request.echo if isinstance(request, ResponsesRequest) else {}
+        self._spaces = request.spaces if isinstance(request, ResponsesRequest) else {}
         self._id = answer_id or f"resp_{secrets.token_hex(24)}"
         self._created = created or int(time.time())
         self._model = request.model
@@ -151,19 +152,22 @@ class ResponseEncoder:
     def _call(self, call: ToolCall) -> bytes:
         closed = self._close()
         arguments = orjson.dumps(call.arguments).decode()
+        space, name = self._spaces.get(call.name, ("", call.name))
         item = {
             "id": f"fc_{secrets.token_hex(24)}",
             "type": "function_call",
             "status": "in_progress",
             "call_id": call.id,
-            "name": call.name,
+            "name": name,
             "arguments": "",
         }
+        if space:
+            item["namespace"] = space
         begun = self._begin(item)
         at = self._at(item)
         grown = self._sse("response.function_call_arguments.delta", at | {"delta": arguments})
         grown += self._sse(
-            "response.function_call_arguments.done", at | {"arguments": arguments, "name": call.name}
+            "response.function_call_arguments.done", at | {"arguments": arguments, "name": name}
         )
         self._open = None
         return closed + begun + grown + self._keep(item | {"status": "completed", "arguments": arguments})

@@ -11,16 +11,24 @@ from orjson import Fragment
 
 from compat_api.decoding import BodyDecoder, raw_text
 from compat_api.efforts import EFFORTS
-from compat_api.openai.requests import json_constraint
+from compat_api.openai.requests import StreamOptions, json_constraint
+from compat_api.openai.response_tools import Spaces, read_call, read_tools
 from compat_api.refusals import refuse, require_model
 from compat_api.tools import chosen, offered, role_name, with_tool_names
 from inference.errors import BadRequest
 from inference.sampling import bounded
-from inference.types import ChatRequest, Constraint, Message, Sampling, Tool, ToolCall
+from inference.types import ChatRequest, Constraint, Message, Sampling, ToolCall
 
 _NOT_STORED = "answers are not stored here; send the whole conversation as input"
-_SKIPPED = frozenset({"web_search_call", "compaction", "file_search_call", "computer_call"})
-"""Items of tools that the original service runs itself."""
+_CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
+_RESULTS = frozenset({"function_call_output", "custom_tool_call_output", "local_shell_call_output"})
+_SKIPPED = frozenset(
+    {
+        *("web_search_call", "file_search_call", "computer_call", "image_generation_call"),
+        *("tool_search_call", "tool_search_output", "compaction", "ghost_snapshot"),
+    }
+)
+"""Items of tools that the original service runs itself, and notes of clients to themselves."""
 
 
 class Reasoning(Struct):
@@ -53,6 +61,7 @@ class ResponsesBody(Struct):
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
+    stream_options: StreamOptions | None = None
     metadata: dict[str, Any] | None = None
     previous_response_id: str | None = None
     conversation: Any = None
@@ -63,6 +72,7 @@ class ResponsesRequest(ChatRequest, frozen=True, kw_only=True):
     """A generation, and what its answer repeats of the request."""
 
     echo: dict[str, Any] = {}
+    spaces: Spaces = {}
 
 
 _decode = BodyDecoder(ResponsesBody, "ResponsesRequest", "EOF")
@@ -76,18 +86,20 @@ def parse_responses(body: bytes) -> ResponsesRequest:
     messages = [Message(role="system", content=wire.instructions)] if wire.instructions else []
     messages += _messages(wire.input)
     choice = chosen(wire.tool_choice, wire.parallel_tool_calls)
-    tools = () if wire.tool_choice == "none" else offered(tuple(_tools("tools", wire.tools or [])), choice)
+    tools, spaces = read_tools(wire.tools or [])
     return ResponsesRequest(
         model=require_model(wire.model),
         messages=with_tool_names(messages),
-        tools=tools,
+        tools=() if wire.tool_choice == "none" else offered(tuple(tools), choice),
         tool_choice=choice,
         think=_think(wire.reasoning),
         effort=EFFORTS[(wire.reasoning and wire.reasoning.effort) or "none"],
         sampling=bounded(_sampling(wire)),
         constraint=_constraint(wire.text.format if wire.text else None),
         stream=bool(wire.stream),
+        include_usage=bool(wire.stream_options and wire.stream_options.include_usage),
         echo=_echo(wire),
+        spaces=spaces,
     )
 
 
@@ -155,26 +167,6 @@ def _written(field: str, value: object) -> Fragment:
         ) from None
 
 
-def _tools(field: str, wire: list[Any]) -> list[Tool]:
-    """Functions; a namespace holds more of them. Other kinds run in the original service and are left out."""
-    tools: list[Tool] = []
-    for index, tool in enumerate(wire):
-        at = f"{field}[{index}]"
-        if not isinstance(tool, dict):
-            raise BadRequest(f"{at}: give an object", at)
-        if tool.get("type") == "namespace" and isinstance(tool.get("tools"), list):
-            tools += _tools(f"{at}.tools", tool["tools"])
-        if tool.get("type") != "function":
-            continue
-        name, description, parameters = tool.get("name"), tool.get("description"), tool.get("parameters")
-        if not isinstance(name, str) or not name:
-            raise BadRequest(f"{at}.name: is required", at)
-        if not isinstance(parameters, dict | None) or not isinstance(description, str | None):
-            raise BadRequest(f"{at}: parameters is a JSON schema and description a text", at)
-        tools.append(Tool(name=name, description=description or "", parameters=parameters or {}))
-    return tools
-
-
 def _messages(given: object) -> list[Message]:
     if isinstance(given, str) and given:
         return [Message(role="user", content=given)]
@@ -199,9 +191,9 @@ def _add(turns: list[Message], at: str, item: dict[str, Any]) -> None:
                 _say(turns, content=message.content)
             else:
                 turns.append(message)
-        case "function_call":
-            _say(turns, call=_call(at, item))
-        case "function_call_output":
+        case str() as kind if kind in _CALLS:
+            _say(turns, call=read_call(at, item))
+        case str() as kind if kind in _RESULTS:
             output = _text(f"{at}.output", item.get("output"))
             turns.append(Message(role="tool", content=output, tool_call_id=str(item.get("call_id") or "")))
         case "reasoning":
@@ -221,17 +213,6 @@ def _say(turns: list[Message], content: str = "", thinking: str = "", call: Tool
             tool_calls=(*last.tool_calls, call) if call else last.tool_calls,
         )
     )
-
-
-def _call(at: str, item: dict[str, Any]) -> ToolCall:
-    name, text = item.get("name"), item.get("arguments") or "{}"
-    if not isinstance(name, str) or not name:
-        raise BadRequest(f"{at}.name: is required", at)
-    try:
-        arguments = msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError, TypeError):
-        raise BadRequest(f"{at}.arguments: is not the text of a JSON object", at) from None
-    return ToolCall(str(item.get("call_id") or item.get("id") or ""), name, arguments)
 
 
 def _thoughts(item: dict[str, Any]) -> str:
