@@ -21,6 +21,10 @@ class WireTool(Struct):
 
     type: str | None = None
     function: WireFunction | None = None
+    name: str | None = None
+    """With the two below: a function as /v1/responses has it; Cursor mixes both in one list."""
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
 
 
 def read_tools(wire: list[WireTool] | None) -> tuple[Tool, ...]:
@@ -31,12 +35,11 @@ def _tool(index: int, wire: WireTool) -> Tool:
     field = f"tools[{index}]"
     if wire.type not in (None, "", "function"):
         raise BadRequest(f'"{field}.type": {wire.type!r} is not available, only "function" is', field)
-    if wire.function is None or not wire.function.name:
+    function = wire.function or WireFunction(wire.name, wire.description, wire.parameters)
+    if not function.name:
         raise BadRequest(f'"{field}.function.name" is required', field)
     return Tool(
-        name=wire.function.name,
-        description=wire.function.description or "",
-        parameters=wire.function.parameters or {},
+        name=function.name, description=function.description or "", parameters=function.parameters or {}
     )
 
 

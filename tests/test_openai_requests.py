@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compat_api.openai.requests import parse_chat, parse_embeddings
+from compat_api.openai.requests import ItemsInstead, parse_chat, parse_embeddings
 from inference.errors import BadRequest, ModelNotFound
 from inference.types import Constraint, Message, Sampling, Tool, ToolCall
 
@@ -159,6 +159,22 @@ def test_a_fault_is_named(fields: Any, words: Any) -> None:
     with pytest.raises(BadRequest) as refusal:
         chat(**fields)
     assert str(refusal.value) == words
+
+
+def test_tools_may_be_flat_as_in_responses_and_custom_ones_are_left_out() -> None:
+    flat = {"type": "function", "name": "f", "description": "does", "parameters": {"type": "object"}}
+    nested = {"type": "function", "function": {"name": "g"}}
+    tools = chat(tools=[{"type": "custom", "name": "ApplyPatch"}, flat, nested]).tools
+    assert [(tool.name, tool.description) for tool in tools] == [("f", "does"), ("g", "")]
+    assert tools[0].parameters == {"type": "object"}
+
+
+def test_a_conversation_as_items_is_told_from_one_that_is_missing() -> None:
+    with pytest.raises(ItemsInstead):
+        chat(messages=None, input=[{"role": "user", "content": "hi"}])
+    with pytest.raises(BadRequest, match="is too short - 'messages'"):
+        chat(messages=None, input=None)
+    assert chat(input="ignored beside messages") == chat()
 
 
 def test_log_probabilities_are_refused_by_name_and_false_passes() -> None:

@@ -5,6 +5,7 @@ import secrets
 from compat_api.dialect import JSON, SSE, Dialect, EmbeddingDialect, Several
 from compat_api.openai import completions, requests, response_events, response_requests, responses
 from compat_api.openai.choices import ChoicesEncoder
+from inference.types import ChatRequest
 
 
 def _chat_choices(several: Several) -> ChoicesEncoder:
@@ -15,7 +16,15 @@ def _completion_choices(several: Several) -> ChoicesEncoder:
     return ChoicesEncoder(several, completions.CompletionEncoder, f"cmpl-{secrets.token_hex(12)}")
 
 
-CHAT = Dialect(SSE, JSON, requests.parse_chat, responses.ChatEncoder, _chat_choices)
+def _parse_chat(body: bytes) -> ChatRequest | Several:
+    """Cursor's agent sends bodies of /v1/responses to /v1/chat/completions, and reads chats."""
+    try:
+        return requests.parse_chat(body)
+    except requests.ItemsInstead:
+        return response_requests.parse_responses(body)
+
+
+CHAT = Dialect(SSE, JSON, _parse_chat, responses.ChatEncoder, _chat_choices)
 COMPLETIONS = Dialect(
     SSE,
     JSON,

@@ -15,7 +15,7 @@ from compat_api.refusals import refuse_logprobs, require_model
 from compat_api.tools import WireTool, chosen, offered, read_tools, role_name, with_tool_names
 from inference.errors import BadRequest, ModelNotFound
 from inference.sampling import bounded
-from inference.types import ChatRequest, Constraint, EmbedRequest, Message, Sampling, ToolCall
+from inference.types import ChatRequest, Constraint, EmbedRequest, Message, Sampling, Tool, ToolCall
 
 EMPTY_BODY = "EOF"
 
@@ -77,8 +77,13 @@ class GenerationBody(Struct):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
+class ItemsInstead(BadRequest):
+    """A chat whose conversation is `input`, as /v1/responses has it."""
+
+
 class ChatBody(GenerationBody):
     messages: list[WireMessage] | None = None
+    input: Raw = Raw(b"")
     max_completion_tokens: int | None = None
     response_format: ResponseFormat | None = None
     tools: list[WireTool] | None = None
@@ -103,6 +108,8 @@ _decode_embeddings = BodyDecoder(EmbeddingsBody, "EmbedRequest", EMPTY_BODY)
 
 def parse_chat(body: bytes) -> ChatRequest | Several:
     wire = _decode_chat(body)
+    if wire.messages is None and bytes(wire.input) not in (b"", b"null"):
+        raise ItemsInstead("input: is not a field of chats", "input")
     if not wire.messages:
         raise BadRequest("[] is too short - 'messages'", "messages")
     refuse_logprobs(wire.logprobs, wire.top_logprobs)
@@ -110,7 +117,7 @@ def parse_chat(body: bytes) -> ChatRequest | Several:
     request = ChatRequest(
         model=require_model(wire.model),
         messages=with_tool_names([_message(message) for message in wire.messages]),
-        tools=offered(read_tools(wire.tools), choice) if wire.tool_choice != "none" else (),
+        tools=offered(_tools(wire), choice) if wire.tool_choice != "none" else (),
         tool_choice=choice,
         think=_think(wire),
         effort=EFFORTS.get(_effort(wire), ""),
@@ -137,6 +144,11 @@ def sampling_of(wire: GenerationBody, max_tokens: int | None = None) -> Sampling
             ignored=("logit_bias",) if wire.logit_bias else (),
         )
     )
+
+
+def _tools(wire: ChatBody) -> tuple[Tool, ...]:
+    """Custom tools, whose argument is a text of a grammar, are left out, as in /v1/responses."""
+    return read_tools([tool for tool in wire.tools or () if tool.type != "custom"])
 
 
 def _effort(wire: ChatBody) -> str:
