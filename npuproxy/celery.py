@@ -13,12 +13,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "npuproxy.settings")
 
 from django.conf import settings
 
-from npuproxy import broker
+from npuproxy import broker, broker_folder
 
 QUEUE: Final = "npuproxy"
 AT_ONCE: Final = 3
 """Pulls at a time. Each takes several connections to the hub, so more would only share one line."""
 
+broker_folder.install()
 app = Celery("npuproxy")
 app.set_default()  # of all threads, not of this one alone
 app.conf.update(
