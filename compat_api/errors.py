@@ -96,7 +96,7 @@ def _words(error: Exception, operation: Operation | None) -> str:
         return str(error)
     missing = error.name if type(error) is inference_errors.ModelNotFound else ""
     if missing and operation.name in _NOT_FOUND_WORDS:
-        full = names.parse(missing).display
+        full = names.parse(missing).display if missing.strip() else missing
         return _NOT_FOUND_WORDS[operation.name].format(name=missing, full=full)
     if isinstance(error, inference_errors.ContextLengthExceeded):
         return _too_long(error, operation)

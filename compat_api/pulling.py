@@ -29,6 +29,8 @@ from registry.pull_state import PullState
 
 T = TypeVar("T")
 
+HUB_AUTHORIZATION: Final = "X-Hub-Authorization"
+
 LOOK_S: Final = 0.06
 """Between two looks at the row, which its worker writes eight times a second."""
 
@@ -83,8 +85,8 @@ class PullConsumer(InferenceConsumer):
     def _token_of_header(self) -> str:
         """`X-Hub-Authorization: Bearer hf_…`: Authorization itself is the key of this server."""
         given: dict[bytes, bytes] = dict(self.scope["headers"])
-        scheme, _, token = given.get(b"x-hub-authorization", b"").decode("latin-1").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else ""
+        scheme, _, token = given.get(HUB_AUTHORIZATION.lower().encode(), b"").decode("latin-1").partition(" ")
+        return ollama.checked_token(HUB_AUTHORIZATION, token) if scheme.lower() == "bearer" else ""
 
     def stream_error(self, failure: Failure) -> bytes:
         return ndjson(errors.envelope("ollama", failure.status, failure.message))

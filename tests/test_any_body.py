@@ -147,3 +147,10 @@ def test_what_a_response_could_not_repeat_is_refused_by_its_name(field: str, val
     body = {"model": "m", "input": "hello", field: value}
     with pytest.raises(BadRequest, match=field):
         PARSERS["openai.responses"](json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("token", ["hf_ü", "hf a", "hf\u0000"])
+def test_a_token_that_no_header_can_carry_is_the_caller_s_fault_and_is_not_repeated(token: str) -> None:
+    with pytest.raises(BadRequest, match="token") as refusal:
+        pull.parse(json.dumps({"model": "org/model", "token": token}).encode())
+    assert token not in str(refusal.value)

@@ -154,6 +154,8 @@ def post(server: RunningServer, path: str, body: Any, **headers: str) -> httpx.R
         ("/api/chat", {"model": "Nope", "messages": TURN}, 404, "model 'Nope' not found"),
         ("/api/generate", {"model": "nope", "keep_alive": 0}, 404, "model 'nope' not found"),
         ("/api/embed", {"model": "nope", "input": "a"}, 404, 'model "nope" not found, try pulling it first'),
+        ("/api/show", {"model": " "}, 404, "model ' ' not found"),
+        ("/api/embed", {"model": " ", "input": "a"}, 404, 'model " " not found, try pulling it first'),
         ("/api/embed", {"input": "a"}, 404, "model '' not found"),
         ("/api/chat", {"model": "a b", "messages": TURN}, 400, "invalid model name"),
         ("/api/chat", {"model": "all-minilm", "messages": TURN}, 400, '"all-minilm" does not support chat'),

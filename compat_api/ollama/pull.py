@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from msgspec import Struct
@@ -20,6 +21,7 @@ _VERIFYING = {"status": "verifying sha256 digest"}
 _CONVERTING = {"status": "converting to OpenVINO IR"}
 _WRITING = {"status": "writing manifest"}
 SUCCESS = {"status": "success"}
+_TOKEN = re.compile(r"[!-~]*")
 _PHASES = ("manifest", "files", "verify", "convert", "install")
 
 
@@ -57,7 +59,15 @@ def parse(body: bytes) -> PullRequest:
     model = (wire.model or wire.name or "").strip()
     if not model:
         raise BadRequest("invalid model name", "model")
-    return PullRequest(model, wire.stream is not False, (wire.token or "").strip())
+    return PullRequest(model, wire.stream is not False, checked_token("token", wire.token or ""))
+
+
+def checked_token(field: str, token: str) -> str:
+    """As it may stand in a header. Raises BadRequest, which does not repeat it."""
+    token = token.strip()
+    if not _TOKEN.fullmatch(token):
+        raise BadRequest(f'"{field}": has characters that no token has; copy it anew', field)
+    return token
 
 
 class Frames:
