@@ -20,13 +20,13 @@ SCHEME: Final = "filesystem"
 
 
 class Channel(filesystem.Channel):
-    def _put(self, queue: str, message: Any, **options: Any) -> None:
+    def _put(self, queue: str, payload: Any, **options: Any) -> None:  # type: ignore[override]
         """Raises ChannelError when it cannot be written."""
         name = f"{round(time.monotonic() * 1000)}_{uuid.uuid4()}.{queue}.msg"
         path = Path(self.data_folder_out) / name
         part = path.with_suffix(".part")
         try:
-            part.write_text(dumps(message), "utf-8")
+            part.write_text(dumps(payload), "utf-8")
             part.replace(path)
         except OSError as error:
             with suppress(OSError):
