@@ -22,7 +22,8 @@ class Decoder:
 
     def __init__(self, tokenizer: Tokenizer, silent: frozenset[int]) -> None:
         self._tokenizer = tokenizer
-        self._silent = silent
+        self.silent = silent
+        """Tokens of control, which have no text."""
         self._context: list[int] = []
         self._shown = ""
         self._held: list[int] = []
@@ -31,7 +32,7 @@ class Decoder:
         """One text for each token that completed some; tokens of control give none."""
         pieces: list[str] = []
         for id in ids:
-            if id not in self._silent:
+            if id not in self.silent:
                 self._held.append(id)
                 if text := self._advance():
                     pieces.append(text)

@@ -38,7 +38,7 @@ from inference.pool import Pool
 from inference.reports import LoadReport
 from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
 from inference.texts import Texts
-from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, LoadRequest, ModelSpec, Placement
+from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, LoadRequest, ModelSpec
 
 logger = logging.getLogger(__name__)
 
@@ -116,9 +116,7 @@ class Engine:
         try:
             backends = await self._known_backends()
             job = await self._prepare(spec, request, backends, began)
-            plan = self._plan(
-                spec, request.placement, len(job.prompt_ids), request.num_ctx, request.keep_alive_s
-            )
+            plan = self._plan(spec, request, len(job.prompt_ids))
             async with aclosing(self._in_order(job, plan)) as batches:
                 async for events in batches:
                     yield events
@@ -134,7 +132,7 @@ class Engine:
             await self._known_backends()
             codec = (await self.texts.get(spec)).codec
             job = await preparation.embed_job(spec, request, codec, began)
-            plan = self._plan(spec, request.placement, 0, None, request.keep_alive_s, embedding=True)
+            plan = self._plan(spec, request)
             return await self._embed_in_order(job, plan)
         finally:
             self._leave()
@@ -144,9 +142,7 @@ class Engine:
         self._enter()
         try:
             await self._known_backends()
-            plan = self._plan(
-                spec, request.placement, 0, None, request.keep_alive_s, embedding=spec.kind == "embedding"
-            )
+            plan = self._plan(spec, request)
             last: InferenceError | None = None
             for choice in plan.choices:
                 try:
@@ -241,17 +237,13 @@ class Engine:
         return preparation.with_grammar(job, grammar)
 
     def _plan(
-        self,
-        spec: ModelSpec,
-        placement: Placement,
-        prompt_tokens: int,
-        num_ctx: int | None,
-        keep_alive_s: float | None,
-        embedding: bool = False,
+        self, spec: ModelSpec, request: ChatRequest | EmbedRequest | LoadRequest, prompt_tokens: int = 0
     ) -> routing.Plan:
+        chat = request if isinstance(request, ChatRequest) else None
+        num_ctx = chat.num_ctx if chat else None
         candidates = tuple(backend.candidate(spec, num_ctx) for backend in self._backends.values())
-        names = tuple(self._backends)
-        if embedding:
+        names, placement = tuple(self._backends), request.placement
+        if spec.kind == "embedding":
             pinned = self.config.embedding_device
             preferred = routing.chain("CPU" if pinned == "auto" else pinned, "CPU")
         else:
@@ -262,11 +254,12 @@ class Engine:
             target=routing.target(placement.device, names),
             allowed=placement.allowed,
             strict=placement.strict,
+            logprobs=chat is not None and chat.logprobs,
             busy_wait_s=self.config.busy_wait_s,
         )
         plan = routing.choose(facts, candidates)
         if plan.load_in_background:
-            self._load_in_background(spec, plan.load_in_background, keep_alive_s)
+            self._load_in_background(spec, plan.load_in_background, request.keep_alive_s)
         return plan
 
     def _load_in_background(self, spec: ModelSpec, device: str, keep_alive_s: float | None) -> None:

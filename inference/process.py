@@ -192,7 +192,10 @@ class WorkerProcess(asyncio.Protocol):
 
     def _received(self, message: wire.FromWorker, now: float) -> None:
         match message:
-            case wire.Step(progress):
+            case wire.Step(progress, logprobs):
+                for id, values in logprobs.items():
+                    if id in self._runs:
+                        self._runs[id].push_logprobs(values)
                 self._step(progress, now)
             case wire.RequestFailed(id, text):
                 self._request_failed(id, BadRequest(runtime_words(text)))

@@ -43,6 +43,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """Seconds until the breaker lets a try through."""
     load_failed: str = ""
     """Message of a recent failed load."""
+    logprobs: bool = True
+    """It gives a log probability with each token."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -54,6 +56,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     allowed: tuple[str, ...] = ()
     """What the caller's key allows; () is every device."""
     strict: bool = False
+    logprobs: bool = False
+    """Log probabilities are wanted."""
     busy_wait_s: float = 2.0
 
 
@@ -78,7 +82,8 @@ def chain(device: str, fallback: str) -> tuple[str, ...]:
 
 
 def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
-    """Raises ContextLengthExceeded, BreakerOpen or DeviceUnavailable when no device can be tried, and NotAllowed."""
+    """Raises ContextLengthExceeded, BreakerOpen or DeviceUnavailable when no device can be tried, NotAllowed, and
+    BadRequest for log probabilities where no device gives them."""
     by_name = {candidate.device: candidate for candidate in candidates}
     order = _allowed(facts, tuple(by_name))
     faults: dict[str, str] = {}
@@ -94,6 +99,8 @@ def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
         wanted = by_name.get(facts.target)
         if wanted is not None and wanted.available and facts.prompt_tokens + 1 > wanted.limit_tokens:
             raise ContextLengthExceeded(facts.prompt_tokens, wanted.limit_tokens)
+        if wanted is not None and wanted.available and facts.logprobs and not wanted.logprobs:
+            raise _no_logprobs(facts.target)
         why = faults[facts.target].replace("_", " ")
         if wanted is not None and why == "load failed":
             why += f": {wanted.load_failed}"
@@ -131,6 +138,8 @@ def _fault(candidate: Candidate, facts: Facts) -> str:
         return "device_unavailable"
     if facts.prompt_tokens + 1 > candidate.limit_tokens:
         return "prompt_exceeds_npu_limit" if candidate.device.startswith("NPU") else "capability"
+    if facts.logprobs and not candidate.logprobs:
+        return "capability"
     if candidate.breaker_s > 0:
         return "crashed"
     if candidate.load_failed:
@@ -144,11 +153,23 @@ def _nothing_left(facts: Facts, candidates: tuple[Candidate, ...]) -> InferenceE
     if not real:
         bound = f" of those that this API key allows ({', '.join(facts.allowed)})" if facts.allowed else ""
         return DeviceUnavailable(f"no inference device{bound} is available")
-    limit = max(candidate.limit_tokens for candidate in real)
+    able = [candidate for candidate in real if candidate.logprobs or not facts.logprobs]
+    if not able:
+        return _no_logprobs(", ".join(candidate.device for candidate in real))
+    limit = max(candidate.limit_tokens for candidate in able)
     if facts.prompt_tokens + 1 > limit:
         return ContextLengthExceeded(facts.prompt_tokens, limit)
-    opened = [candidate.breaker_s for candidate in real if candidate.breaker_s > 0]
+    opened = [candidate.breaker_s for candidate in able if candidate.breaker_s > 0]
     return BreakerOpen("the model's worker crashed repeatedly; it gets another try shortly", min(opened))
+
+
+def _no_logprobs(devices: str) -> BadRequest:
+    """The static pipeline tells the sum over an answer at its end, and nothing of a token (openvino-facts 4)."""
+    return BadRequest(
+        f'"logprobs": the pipeline of {devices} gives no log probabilities of tokens; leave the field out, or let '
+        "another device answer",
+        "logprobs",
+    )
 
 
 def _ordered(facts: Facts, wanted: str, usable: list[Candidate], faults: dict[str, str]) -> Plan:

@@ -30,6 +30,7 @@ class Run:
         self.ended_at: float | None = None
         self.progress_at = self.submitted_at
         """Last prefill step (before the first token) or token (after it)."""
+        self._logprobs: array[float] = array("f")
         self._ids: array[int] = array("i")
         self._waiter: asyncio.Future[None] | None = None
         self._cancel = cancel
@@ -88,6 +89,15 @@ class Run:
         """All ids since the last call."""
         ids, self._ids = self._ids, array("i")
         return ids
+
+    def push_logprobs(self, values: bytes) -> None:
+        """Of the ids that come next, when the request asked for them: float32."""
+        self._logprobs.frombytes(values)
+
+    def take_logprobs(self) -> array[float]:
+        """Of the ids that `take` gives at the same time."""
+        logprobs, self._logprobs = self._logprobs, array("f")
+        return logprobs
 
     def _end(self, now: float) -> None:
         self.ended_at = now

@@ -19,6 +19,7 @@ from inference.errors import ModelDamaged
 from inference.infill import Infill, with_plain_tokens
 from inference.prompt import ControlStrings, Prompt
 from inference.thinking import THINK
+from inference.token_bytes import TokenBytes
 from inference.tokenizer_files import AddedToken, added_tokens
 from inference.tools import hermes
 from inference.types import ModelSpec
@@ -67,6 +68,7 @@ class TextCodec:
         self.eos_ids, self.bos_id, self.lead = eos_ids, bos_id, lead
         self.infill = Infill.of(added)
         """None: this model has no tokens for it."""
+        self.bytes = TokenBytes(tokenizer, added)
         self.vocab_size: int = tokenizer.get_vocab_size(with_added_tokens=True)
         self._longest_token_chars = max(map(len, tokenizer.get_vocab(with_added_tokens=True)), default=1)
 

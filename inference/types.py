@@ -207,6 +207,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """None: the server's default; FOREVER; 0: unload after the answer."""
     truncate: bool | None = None
     """True: drop the oldest messages until it fits; None: as NPU_PROXY_OVERFLOW says."""
+    logprobs: bool = False
+    """Text comes with its tokens and their log probabilities."""
     raw: bool = False
     """The only message is the prompt as it stands: no template, nothing of the model's own, control tokens count."""
     suffix: str = ""
@@ -290,12 +292,30 @@ class Start(Struct, frozen=True, kw_only=True, tag="start"):
     meter: Meter = msgspec.field(default_factory=Meter)
 
 
+class Token(Struct, frozen=True):
+    """A token of an answer whose log probabilities were asked for."""
+
+    spelled: bytes
+    """Its own bytes; they may be a part of a character."""
+    logprob: float
+    """Natural logarithm of what the model itself gave it, before temperature, penalties and every filter."""
+    offset: int
+    """Where it begins in the text of its event, in characters; 0 where it began before it."""
+
+    @property
+    def text(self) -> str:
+        return self.spelled.decode("utf-8", "replace")
+
+
 class TextDelta(Struct, frozen=True, tag="text"):
     text: str
+    tokens: tuple[Token, ...] = ()
+    """Only where the request has `logprobs`; a token whose text shows in two events is with the first."""
 
 
 class ReasoningDelta(Struct, frozen=True, tag="reasoning"):
     text: str
+    tokens: tuple[Token, ...] = ()
 
 
 class Finish(Struct, frozen=True, kw_only=True, tag="finish"):

@@ -11,19 +11,16 @@ from msgspec import structs
 
 from inference.admission import DeviceQueue, Slot
 from inference.backend import ChatJob, EmbedJob
+from inference.backends.answer import answer_of
 from inference.config import EngineConfig
 from inference.embedding_cache import EmbeddingCache
 from inference.errors import ContextLengthExceeded, DeadlineExceeded, LoadFailed
-from inference.meter import Meter
-from inference.output_parser import OutputParser
 from inference.pool import Lease, Pool
 from inference.routing import Candidate
 from inference.run import Run
 from inference.states import DeviceState
 from inference.texts import Texts
-from inference.token_ids import without_stop
-from inference.tokenizer import TextCodec
-from inference.types import Embeddings, Event, Finish, FinishReason, ModelSpec, Route, Start
+from inference.types import Embeddings, Event, ModelSpec, Route, Start
 from inference.vectors import shortened
 from inference.worker import messages as wire
 
@@ -70,6 +67,7 @@ class LocalBackend:
             wait_s=self.queue.expected_wait_s(),
             load_s=0.0 if ready else self._pool.rest_of_load_s(spec, self.id),
             fits_memory=held is not None or self._pool.fits(spec, self.id, plan),
+            logprobs=not plan.max_prompt_len,
             breaker_s=history.breaker_s(key),
             load_failed=history.failure(key),
         )
@@ -94,7 +92,7 @@ class LocalBackend:
         load_s = time.perf_counter() - load_began - slot.waited_s
         run = self._submit(job, lease, slot, codec.eos_ids | job.ends)
         try:
-            answer = _Answer(job, run, codec, load_s)
+            answer = answer_of(job, run, codec, load_s)
             start = Start(
                 route=structs.replace(route, executed=self._executed(lease)), model_digest=job.spec.shown_digest,
                 prompt_tokens=len(job.prompt_ids), queue_s=slot.waited_s, load_s=load_s,
@@ -194,63 +192,6 @@ def _left_s(job: ChatJob | EmbedJob) -> float | None:
     return None if deadline_ms is None else deadline_ms / 1000 - (time.perf_counter() - job.began)
 
 
-class _Answer:
-    """From the ids of a run to events, at the pace of the reader."""
-
-    def __init__(self, job: ChatJob, run: Run, codec: TextCodec, load_s: float) -> None:
-        self.finished = False
-        self._job = job
-        self._run = run
-        self._load_s = load_s
-        self._eos = codec.eos_ids | job.ends
-        self._codec = codec
-        self._ids = list(job.prompt_ids) if job.request.return_ids else None
-        family, tags = job.family, job.think_tags
-        self._decoder = codec.decoder(
-            (*tags.all, *family.tags) if job.request.tools or family.always else tags.all
-        )
-        self._parser = OutputParser(
-            thinking="thinking" in job.spec.capabilities and not job.request.is_bare,
-            starts_in_thinking=job.starts_in_thinking,
-            tools=job.request.tools, stop=job.sampling.stop or (), family=family, tags=tags, show_thoughts=job.think,
-            one_call=not job.request.tool_choice.parallel,
-        )  # fmt: skip
-        self.meter = Meter()
-
-    def take(self) -> list[Event]:
-        """Everything that came since the last call; Finish is the last event ever."""
-        taken = self._run.take()
-        if self._ids is not None:
-            self._ids += taken
-        ids = [id for id in taken if id not in self._eos]
-        self.meter.completion_tokens += len(ids)
-        events = self._parser.push(self._decoder.push(ids))
-        if self._parser.done:
-            self._run.cancel()
-            return [*events, self._finish("stop")]
-        if not self._run.ended or self._run.error is not None:
-            return events
-        if self._run.finish == "ignored" and not self.meter.completion_tokens:
-            raise ContextLengthExceeded(len(self._job.prompt_ids), len(self._job.prompt_ids))
-        if tail := self._decoder.flush():
-            events += self._parser.push([tail])
-        events += self._parser.finish()
-        return [*events, self._finish("stop" if self._run.finish == "stop" else "length")]
-
-    def _finish(self, reason: FinishReason) -> Finish:
-        self.finished = True
-        run, now = self._run, time.perf_counter()
-        first = run.first_token_at or run.ended_at or now
-        stop, ids = self._parser.stop_sequence or "", self._ids or []
-        if ids and stop:
-            ids = without_stop(ids, len(self._job.prompt_ids), stop, self._codec)
-        return Finish(
-            reason=reason, prompt_tokens=len(self._job.prompt_ids), completion_tokens=self.meter.completion_tokens,
-            total_s=now - self._job.began, load_s=self._load_s, prefill_s=first - run.submitted_at,
-            decode_s=(run.ended_at or now) - first, stop_sequence=stop, ids=ids,
-        )  # fmt: skip
-
-
 def _add_frame(id: int, job: ChatJob, room: int, eos_ids: frozenset[int]) -> wire.Add:
     """A random seed where none was asked for: the runtime's default gives the same text each time."""
     sampling = job.sampling
@@ -262,4 +203,5 @@ def _add_frame(id: int, job: ChatJob, room: int, eos_ids: frozenset[int]) -> wir
         min_p=sampling.min_p or 0.0, seed=secrets.randbits(31) if sampling.seed is None else sampling.seed,
         repeat_penalty=sampling.repeat_penalty or 1.0, presence_penalty=sampling.presence_penalty or 0.0,
         frequency_penalty=sampling.frequency_penalty or 0.0, eos_ids=tuple(sorted(eos_ids)), grammar=job.grammar,
+        logprobs=job.request.logprobs,
     )  # fmt: skip

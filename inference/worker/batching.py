@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy
@@ -73,6 +74,8 @@ class BatchingRunner:
         self._channel = channel
         self._running: dict[int, Any] = {}
         self._cancelled: list[int] = []
+        self._logged: dict[int, array[float]] = {}
+        """Log probabilities of this step, of the requests that want them."""
 
     def busy(self) -> bool:
         return bool(self._running or self._cancelled)
@@ -81,6 +84,7 @@ class BatchingRunner:
         if isinstance(message, Add):
             self._add(message)
         elif isinstance(message, Cancel) and (handle := self._running.pop(message.id, None)) is not None:
+            self._logged.pop(message.id, None)
             handle.cancel()
             self._cancelled.append(message.id)
 
@@ -92,6 +96,8 @@ class BatchingRunner:
             self._channel.send(RequestFailed(add.id, str(error)))
             return
         self._running[add.id] = handle
+        if add.logprobs:
+            self._logged[add.id] = array("f")
 
     def step(self) -> None:
         """One engine step. An exception of the pipeline leaves this method: it is lost then."""
@@ -106,7 +112,13 @@ class BatchingRunner:
             progress.append(entry)
             if entry.finish:
                 del self._running[id]
-        self._channel.send(Step(progress))
+        self._channel.send(Step(progress, self._logprobs()) if self._logged else Step(progress))
+
+    def _logprobs(self) -> dict[int, bytes]:
+        """What came in this step; those of an ended request are given for the last time."""
+        told = {id: values.tobytes() for id, values in self._logged.items() if values}
+        self._logged = {id: array("f") for id in self._logged if id in self._running}
+        return told
 
     def _read(self, id: int, handle: Any) -> Progress | None:
         status = handle.get_status()
@@ -116,6 +128,8 @@ class BatchingRunner:
             for output in handle.read().values():
                 ids.extend(output.generated_ids)
                 reason = output.finish_reason
+                if id in self._logged:
+                    self._logged[id].extend(output.generated_log_probs)
         if status == genai.GenerationStatus.RUNNING:
             return Progress(id, pack_ids(ids)) if ids else None
         if status == genai.GenerationStatus.IGNORED:

@@ -52,6 +52,8 @@ class Add(Struct, frozen=True, kw_only=True, tag="add"):
     frequency_penalty: float
     eos_ids: tuple[int, ...]
     grammar: dict[str, Any] | None = None
+    logprobs: bool = False
+    """Each token comes with its log probability; batching only."""
 
 
 class Cancel(Struct, frozen=True, tag="cancel"):
@@ -100,10 +102,12 @@ class Progress(Struct, frozen=True, array_like=True):
     finish: Literal["", "stop", "length", "cancelled", "ignored"] = ""
 
 
-class Step(Struct, frozen=True, tag="step"):
+class Step(Struct, frozen=True, tag="step", omit_defaults=True):
     """One engine step. An empty list is a prefill step: it proves that the worker is alive."""
 
     progress: list[Progress]
+    logprobs: dict[int, bytes] = {}
+    """Of the requests that asked, by id: little-endian float32, one for each of its new tokens."""
 
 
 class RequestFailed(Struct, frozen=True, tag="request_failed"):

@@ -20,6 +20,7 @@ def generation_config(add: Add) -> genai.GenerationConfig:
     config.repetition_penalty = add.repeat_penalty
     config.presence_penalty = add.presence_penalty
     config.frequency_penalty = add.frequency_penalty
+    config.logprobs = int(add.logprobs)  # more than 1 is read as 1: no alternatives (openvino-facts 6)
     config.do_sample = add.temperature > 0
     if config.do_sample:
         config.temperature = add.temperature

@@ -1,0 +1,113 @@
+"""From the ids of a run to the events of an answer, at the pace of the reader."""
+
+from __future__ import annotations
+
+import time
+from array import array
+
+from inference.backend import ChatJob
+from inference.errors import ContextLengthExceeded, InferenceError
+from inference.meter import Meter
+from inference.output_parser import OutputParser
+from inference.run import Run
+from inference.token_ids import without_stop
+from inference.token_log import PlacedParser, TokenLog
+from inference.tokenizer import TextCodec
+from inference.types import Event, Finish, FinishReason
+
+
+class Answer:
+    """Text, thoughts and calls."""
+
+    def __init__(
+        self,
+        job: ChatJob,
+        run: Run,
+        codec: TextCodec,
+        load_s: float,
+        parser: type[OutputParser] = OutputParser,
+    ) -> None:
+        self.finished = False
+        self._job = job
+        self._run = run
+        self._load_s = load_s
+        self._eos = codec.eos_ids | job.ends
+        self._codec = codec
+        self._ids = list(job.prompt_ids) if job.request.return_ids else None
+        family, tags = job.family, job.think_tags
+        self._decoder = codec.decoder(
+            (*tags.all, *family.tags) if job.request.tools or family.always else tags.all
+        )
+        self._parser = parser(
+            thinking="thinking" in job.spec.capabilities and not job.request.is_bare,
+            starts_in_thinking=job.starts_in_thinking,
+            tools=job.request.tools, stop=job.sampling.stop or (), family=family, tags=tags, show_thoughts=job.think,
+            one_call=not job.request.tool_choice.parallel,
+        )  # fmt: skip
+        self.meter = Meter()
+
+    def take(self) -> list[Event]:
+        """Everything that came since the last call; Finish is the last event ever."""
+        events = self._read()
+        if self._parser.done:
+            self._run.cancel()
+            return [*events, self._finish("stop")]
+        if not self._run.ended or self._run.error is not None:
+            return events
+        if self._run.finish == "ignored" and not self.meter.completion_tokens:
+            raise ContextLengthExceeded(len(self._job.prompt_ids), len(self._job.prompt_ids))
+        return [*events, *self._rest(), self._finish("stop" if self._run.finish == "stop" else "length")]
+
+    def _taken(self) -> array[int]:
+        taken = self._run.take()
+        if self._ids is not None:
+            self._ids += taken
+        return taken
+
+    def _read(self) -> list[Event]:
+        ids = [id for id in self._taken() if id not in self._eos]
+        self.meter.completion_tokens += len(ids)
+        return self._parser.push(self._decoder.push(ids))
+
+    def _rest(self) -> list[Event]:
+        """What was held back, at the end."""
+        tail = self._decoder.flush()
+        events = self._parser.push([tail]) if tail else []
+        return events + self._parser.finish()
+
+    def _finish(self, reason: FinishReason) -> Finish:
+        self.finished = True
+        run, now = self._run, time.perf_counter()
+        first = run.first_token_at or run.ended_at or now
+        stop, ids = self._parser.stop_sequence or "", self._ids or []
+        if ids and stop:
+            ids = without_stop(ids, len(self._job.prompt_ids), stop, self._codec)
+        return Finish(
+            reason=reason, prompt_tokens=len(self._job.prompt_ids), completion_tokens=self.meter.completion_tokens,
+            total_s=now - self._job.began, load_s=self._load_s, prefill_s=first - run.submitted_at,
+            decode_s=(run.ended_at or now) - first, stop_sequence=stop, ids=ids,
+        )  # fmt: skip
+
+
+class LoggedAnswer(Answer):
+    """Also with the tokens of each text and their log probabilities."""
+
+    def __init__(self, job: ChatJob, run: Run, codec: TextCodec, load_s: float) -> None:
+        super().__init__(job, run, codec, load_s, PlacedParser)
+        assert isinstance(self._parser, PlacedParser)
+        self._log = TokenLog(self._decoder, self._parser, codec.bytes)
+
+    def _read(self) -> list[Event]:
+        ids, logprobs = self._taken(), self._run.take_logprobs()
+        if len(ids) != len(logprobs):
+            raise InferenceError(f"the runtime gave {len(logprobs)} log probabilities for {len(ids)} tokens")
+        tokens = [token for token in zip(ids, logprobs, strict=True) if token[0] not in self._eos]
+        self.meter.completion_tokens += len(tokens)
+        return self._log.read(tokens)
+
+    def _rest(self) -> list[Event]:
+        return self._log.rest()
+
+
+def answer_of(job: ChatJob, run: Run, codec: TextCodec, load_s: float) -> Answer:
+    return (LoggedAnswer if job.request.logprobs else Answer)(job, run, codec, load_s)
