@@ -6,8 +6,6 @@ from typing import Any
 
 from inference.errors import BadRequest
 
-_MOST_TOP_LOGPROBS = 20
-
 
 def refuse(field: str, given: object, why: str) -> None:
     """Raises when `given` is anything but null, false, zero or empty."""
@@ -17,12 +15,6 @@ def refuse(field: str, given: object, why: str) -> None:
 
 def refuse_images(field: str, given: list[Any] | None) -> None:
     refuse(field, given, "this model does not take images")
-
-
-def refuse_logprobs(logprobs: bool | None, top_logprobs: int | None) -> None:
-    if not 0 <= (top_logprobs or 0) <= _MOST_TOP_LOGPROBS:
-        raise BadRequest(f"top_logprobs must be between 0 and {_MOST_TOP_LOGPROBS}", "top_logprobs")
-    refuse("logprobs", logprobs, "log probabilities are not available; leave it out or send false")
 
 
 def require_model(model: str | None) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from inference.meter import Meter
+from inference.shown_token import Token
 
 FOREVER = float("inf")
 """keep_alive of a model that is never unloaded."""
@@ -290,21 +291,6 @@ class Start(Struct, frozen=True, kw_only=True, tag="start"):
     load_s: float
     truncated_messages: int = 0
     meter: Meter = msgspec.field(default_factory=Meter)
-
-
-class Token(Struct, frozen=True):
-    """A token of an answer whose log probabilities were asked for."""
-
-    spelled: bytes
-    """Its own bytes; they may be a part of a character."""
-    logprob: float
-    """Natural logarithm of what the model itself gave it, before temperature, penalties and every filter."""
-    offset: int
-    """Where it begins in the text of its event, in characters; 0 where it began before it."""
-
-    @property
-    def text(self) -> str:
-        return self.spelled.decode("utf-8", "replace")
 
 
 class TextDelta(Struct, frozen=True, tag="text"):

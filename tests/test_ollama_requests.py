@@ -220,7 +220,7 @@ def test_a_generate_without_a_prompt_only_loads() -> None:
     [
         ({"template": "{{ .Prompt }}"}, "template"), ({"suffix": "}", "raw": True}, "suffix"),
         ({"images": ["aGk="]}, "images"), ({"width": 512}, "width"),
-        ({"logprobs": True}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 3}, "top_logprobs"),
     ],
 )  # fmt: skip
 def test_what_is_not_offered_is_refused_by_name(fields: Any, field: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import openvino_genai
 import pytest
 
 from compat_api.openai.requests import ItemsInstead, parse_chat, parse_embeddings
@@ -44,7 +45,7 @@ def test_null_is_the_same_as_absent() -> None:
         ({"stop": "x"}, {"stop": ("x",)}),
         ({"stop": ["x", "y"]}, {"stop": ("x", "y")}),
         ({"seed": 3, "presence_penalty": 1, "frequency_penalty": -2}, None),
-        ({"logit_bias": {"1": 5}, "tool_choice": "required"}, {"ignored": ("logit_bias",)}),
+        ({"logit_bias": {}, "temperature": 1}, {"temperature": 1.0}),
     ],
 )
 def test_sampling_is_read(fields: Any, changed: Any) -> None:
@@ -177,10 +178,29 @@ def test_a_conversation_as_items_is_told_from_one_that_is_missing() -> None:
     assert chat(input="ignored beside messages") == chat()
 
 
-def test_log_probabilities_are_refused_by_name_and_false_passes() -> None:
+def test_log_probabilities_are_asked_for_by_true_alone() -> None:
     assert chat(logprobs=False, top_logprobs=0) == chat()
-    with pytest.raises(BadRequest, match=r'^"logprobs": '):
-        chat(logprobs=True)
+    assert chat(logprobs=True).logprobs
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"logprobs": True, "top_logprobs": 1}, "top_logprobs"),
+        ({"logit_bias": {"1": 5}}, "logit_bias"),
+    ],
+)
+def test_what_the_engine_does_not_give_is_refused_by_name(fields: Any, field: str) -> None:
+    with pytest.raises(BadRequest, match=f'^"{field}": the engine ') as refusal:
+        chat(**fields)
+    assert refusal.value.field == field
+
+
+def test_the_runtime_still_has_neither() -> None:
+    """When it gets them, the two refusals above go."""
+    fields = {name for name in dir(openvino_genai.GenerationConfig) if not name.startswith("_")}
+    assert "logprobs" in fields
+    assert not {name for name in fields if "bias" in name or "top_logprobs" in name}
 
 
 def embeddings(**fields: Any) -> Any:

@@ -44,6 +44,16 @@ def facts(tokens: int = 100, **changes: Any) -> Facts:
             "two copies do not fit: the NPU is not loaded beside the CPU's",
             facts(), (npu(ready=False, load_s=120, fits_memory=False), cpu()), "CPU", "compiling", "compiling", "",
         ),
+        (
+            "log probabilities, which the NPU's pipeline does not give",
+            facts(logprobs=True), (npu(logprobs=False, ready=False, load_s=9), cpu()),
+            "CPU", "capability", "capability", "",
+        ),
+        (
+            "log probabilities on the NPU, if need be elsewhere",
+            facts(logprobs=True, target="NPU"), (npu(logprobs=False), cpu()),
+            "CPU", "target_unavailable", "capability", "",
+        ),
         ("a busy NPU", facts(), (npu(wait_s=5), cpu()), "CPU", "busy", "busy", ""),
         ("all busy: the least wait", facts(), (npu(wait_s=5), cpu(wait_s=9)), "NPU", "within_npu_limit", "", ""),
         ("an open breaker", facts(), (npu(breaker_s=3), cpu()), "CPU", "crashed", "crashed", ""),
@@ -114,6 +124,17 @@ def test_a_strict_target_is_refused_instead_of_replaced() -> None:
     with pytest.raises(ContextLengthExceeded):  # waiting would not help
         choose(facts(1801, target="NPU", strict=True), (npu(), cpu()))
     assert [c.device for c in choose(facts(target="CPU", strict=True), (npu(), cpu())).choices] == ["CPU"]
+
+
+def test_log_probabilities_where_no_device_gives_them_are_refused_with_the_reason() -> None:
+    devices = (npu(logprobs=False), cpu(breaker_s=3))
+    words = r'^"logprobs": the pipeline of NPU gives no log probabilities'
+    with pytest.raises(BadRequest, match=words):
+        choose(facts(logprobs=True, target="NPU", strict=True), devices)
+    with pytest.raises(BadRequest, match=words):
+        choose(facts(logprobs=True, allowed=("NPU",)), devices)
+    with pytest.raises(BreakerOpen):
+        choose(facts(logprobs=True), devices)
 
 
 def test_the_operators_fallback_is_the_second_link() -> None:

@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from compat_api import logprobs
 from compat_api.decoding import BodyDecoder, quoted, raw_text
 from compat_api.dialect import Preload
 from compat_api.efforts import THINK_LEVELS
 from compat_api.keep_alive import keep_alive_s
 from compat_api.ollama import responses
 from compat_api.ollama.options import read_options
-from compat_api.refusals import refuse, refuse_images, refuse_logprobs, require_model
+from compat_api.refusals import refuse, refuse_images, require_model
 from compat_api.tools import WireTool, read_tools, role_name, with_tool_names
 from inference.errors import BadRequest, ModelNotFound
 from inference.types import (
@@ -106,7 +107,7 @@ _decode_legacy_embed = BodyDecoder(LegacyEmbedBody, "EmbeddingRequest", EMPTY_BO
 
 def parse_chat(body: bytes) -> ChatRequest | Preload:
     wire = _decode_chat(body)
-    refuse_logprobs(wire.logprobs, wire.top_logprobs)
+    logprobs.wanted(wire.logprobs, wire.top_logprobs)
     model = require_model(wire.model)
     messages = with_tool_names(
         [_message(index, message) for index, message in enumerate(wire.messages or ())]
@@ -119,7 +120,7 @@ def parse_chat(body: bytes) -> ChatRequest | Preload:
 
 def parse_generate(body: bytes) -> ChatRequest | Preload:
     wire = _decode_generate(body)
-    refuse_logprobs(wire.logprobs, wire.top_logprobs)
+    logprobs.wanted(wire.logprobs, wire.top_logprobs)
     if not wire.model:
         raise ModelNotFound("")
     _refuse_generate_extras(wire)
@@ -164,6 +165,7 @@ def _generation(wire: GenerationBody, model: str, messages: tuple[Message, ...])
         num_ctx=options.num_ctx,
         keep_alive_s=keep_alive_s(wire.keep_alive),
         truncate=wire.truncate,
+        logprobs=bool(wire.logprobs),
         stream=wire.stream is not False,
         placement=Placement(device=options.device),
     )

@@ -9,7 +9,9 @@ import orjson
 
 from compat_api import errors, timestamps
 from compat_api.dialect import floats, ndjson
+from compat_api.logprobs import entry
 from compat_api.timestamps import nanoseconds
+from inference.shown_token import Token
 from inference.types import (
     ChatRequest,
     Embeddings,
@@ -83,12 +85,31 @@ class Encoder:
         return self._object(b'""', b'true,"done_reason":' + orjson.dumps(done_reason))
 
 
+class LoggedEncoder(Encoder):
+    """Each object also has the tokens of its text or thoughts, with their log probabilities."""
+
+    def event(self, event: Event) -> bytes:
+        tokens = event.tokens if isinstance(event, TextDelta | ReasoningDelta) else ()
+        self._more = b'%b%b,"done":false}\n' % (self._after, _logprobs(tokens))
+        return super().event(event)
+
+    def whole(self, events: Sequence[Event]) -> bytes:
+        shown = [event for event in events if isinstance(event, TextDelta | ReasoningDelta)]
+        self._after += _logprobs([token for event in shown for token in event.tokens])
+        return super().whole(events)
+
+
+def _logprobs(tokens: Sequence[Token]) -> bytes:
+    """The field, or nothing, as Go's omitempty has it."""
+    return b',"logprobs":' + orjson.dumps([entry(token) for token in tokens]) if tokens else b""
+
+
 def chat_encoder(request: ChatRequest) -> Encoder:
-    return Encoder(request.model, _CHAT)
+    return (LoggedEncoder if request.logprobs else Encoder)(request.model, _CHAT)
 
 
 def generate_encoder(request: ChatRequest) -> Encoder:
-    return Encoder(request.model, _GENERATE)
+    return (LoggedEncoder if request.logprobs else Encoder)(request.model, _GENERATE)
 
 
 def chat_loaded(model: str) -> Answer:

@@ -3,17 +3,17 @@
 import secrets
 
 from compat_api.dialect import JSON, SSE, Dialect, EmbeddingDialect, Several
-from compat_api.openai import completions, requests, response_events, response_requests, responses
+from compat_api.openai import completions, logged, requests, response_requests, responses
 from compat_api.openai.choices import ChoicesEncoder
 from inference.types import ChatRequest
 
 
 def _chat_choices(several: Several) -> ChoicesEncoder:
-    return ChoicesEncoder(several, responses.ChatEncoder, f"chatcmpl-{secrets.token_hex(12)}")
+    return ChoicesEncoder(several, logged.chat_encoder, f"chatcmpl-{secrets.token_hex(12)}")
 
 
 def _completion_choices(several: Several) -> ChoicesEncoder:
-    return ChoicesEncoder(several, completions.CompletionEncoder, f"cmpl-{secrets.token_hex(12)}")
+    return ChoicesEncoder(several, logged.completion_encoder, f"cmpl-{secrets.token_hex(12)}")
 
 
 def _parse_chat(body: bytes) -> ChatRequest | Several:
@@ -24,14 +24,14 @@ def _parse_chat(body: bytes) -> ChatRequest | Several:
         return response_requests.parse_responses(body)
 
 
-CHAT = Dialect(SSE, JSON, _parse_chat, responses.ChatEncoder, _chat_choices)
+CHAT = Dialect(SSE, JSON, _parse_chat, logged.chat_encoder, _chat_choices)
 COMPLETIONS = Dialect(
     SSE,
     JSON,
     completions.parse_completion,
-    completions.CompletionEncoder,
+    logged.completion_encoder,
     _completion_choices,
     completions.with_texts,
 )
-RESPONSES = Dialect(SSE, JSON, response_requests.parse_responses, response_events.ResponseEncoder)
+RESPONSES = Dialect(SSE, JSON, response_requests.parse_responses, logged.response_encoder)
 EMBEDDINGS = EmbeddingDialect(JSON, requests.parse_embeddings, responses.embeddings)

@@ -18,6 +18,7 @@ from compat_api.openai.choices import several
 from compat_api.openai.requests import GenerationBody, sampling_of
 from compat_api.openai.responses import FINGERPRINT, AnswerEncoder, finish_of, joined, usage_of
 from compat_api.refusals import refuse, require_model
+from inference.errors import BadRequest
 from inference.tokenizer import TextCodec
 from inference.types import ChatRequest, Event, Finish, Message, TextDelta
 
@@ -37,12 +38,13 @@ class CompletionRequest(ChatRequest, frozen=True, kw_only=True):
     """`echo` is the text of the ids, which only the model's tokenizer knows."""
 
 
+_MOST_TOP = 5
 _decode = BodyDecoder(CompletionBody, "CompletionRequest", "EOF")
 
 
 def parse_completion(body: bytes) -> ChatRequest | Several:
     wire = _decode(body)
-    refuse("logprobs", wire.logprobs, "log probabilities are not available; leave it out")
+    _check_logprobs(wire)
     ranked = (wire.best_of or 1) != (wire.n or 1) and wire.best_of is not None
     refuse("best_of", ranked, "answers are not ranked here; leave it out, or send the same number as n")
     request = CompletionRequest(
@@ -51,10 +53,26 @@ def parse_completion(body: bytes) -> ChatRequest | Several:
         think=False,
         suffix=wire.suffix or "",
         sampling=sampling_of(wire),
+        logprobs=wire.logprobs is not None,
         stream=bool(wire.stream),
         include_usage=wire.wants_usage,
     )
     return several([_of(request, prompt, bool(wire.echo)) for prompt in prompts.read(wire.prompt)], wire.n)
+
+
+def _check_logprobs(wire: CompletionBody) -> None:
+    if not 0 <= (wire.logprobs or 0) <= _MOST_TOP:
+        raise BadRequest(f"logprobs must be between 0 and {_MOST_TOP}", "logprobs")
+    refuse(
+        "logprobs",
+        wire.logprobs,
+        "the engine gives no alternatives to the chosen token; send 0 for the chosen one's log probability",
+    )
+    refuse(
+        "echo",
+        wire.echo and wire.logprobs is not None,
+        "the prompt's tokens have no log probabilities here; leave out echo or logprobs",
+    )
 
 
 def _of(request: CompletionRequest, prompt: prompts.Prompt, echo: bool) -> CompletionRequest:
@@ -94,7 +112,8 @@ class CompletionEncoder(AnswerEncoder):
             "system_fingerprint": FINGERPRINT,
         }
         head = orjson.dumps(self._head)[:-1]
-        self._chunk = b'data: %b,"choices":[{"index":%d,"logprobs":null,"text":' % (head, index)
+        self._chunk = b'data: %b,"choices":[{"index":%d,"text":' % (head, index)
+        self._logprobs = b"null"
         super().__init__(head, request.include_usage)
 
     def event(self, event: Event) -> bytes:
@@ -109,7 +128,12 @@ class CompletionEncoder(AnswerEncoder):
 
     def _text(self, text: str, reason: bytes) -> bytes:
         echo, self._echo = self._echo, ""
-        return b'%b%b,"finish_reason":%b}]}\n\n' % (self._chunk, orjson.dumps(echo + text), reason)
+        return b'%b%b,"logprobs":%b,"finish_reason":%b}]}\n\n' % (
+            self._chunk,
+            orjson.dumps(echo + text),
+            self._logprobs,
+            reason,
+        )
 
     def choice(self, events: Sequence[Event]) -> dict[str, Any]:
         return {

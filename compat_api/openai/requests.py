@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from compat_api import logprobs
 from compat_api.decoding import BodyDecoder, raw_text
 from compat_api.dialect import Several
 from compat_api.efforts import EFFORTS
 from compat_api.openai.choices import several
-from compat_api.refusals import refuse_logprobs, require_model
+from compat_api.refusals import refuse, require_model
 from compat_api.tools import WireTool, chosen, offered, read_tools, role_name, with_tool_names
 from inference.errors import BadRequest, ModelNotFound
 from inference.sampling import bounded
@@ -112,7 +113,6 @@ def parse_chat(body: bytes) -> ChatRequest | Several:
         raise ItemsInstead("input: is not a field of chats", "input")
     if not wire.messages:
         raise BadRequest("[] is too short - 'messages'", "messages")
-    refuse_logprobs(wire.logprobs, wire.top_logprobs)
     choice = chosen(wire.tool_choice, wire.parallel_tool_calls)
     request = ChatRequest(
         model=require_model(wire.model),
@@ -123,6 +123,7 @@ def parse_chat(body: bytes) -> ChatRequest | Several:
         effort=EFFORTS.get(_effort(wire), ""),
         sampling=sampling_of(wire, wire.max_completion_tokens),
         constraint=_constraint(wire.response_format),
+        logprobs=logprobs.wanted(wire.logprobs, wire.top_logprobs),
         stream=bool(wire.stream),
         include_usage=wire.wants_usage,
     )
@@ -130,7 +131,12 @@ def parse_chat(body: bytes) -> ChatRequest | Several:
 
 
 def sampling_of(wire: GenerationBody, max_tokens: int | None = None) -> Sampling:
-    """`max_tokens` goes before the body's own. Raises BadRequest."""
+    """`max_tokens` goes before the body's own. Raises BadRequest; also for a logit_bias: GenAI's GenerationConfig has
+    no field for it (openvino-facts 6 lists them all, and any other name is accepted silently), and neither pipeline
+    takes a processor of scores."""
+    refuse(
+        "logit_bias", wire.logit_bias, "the engine cannot change the scores of single tokens; leave it out"
+    )
     stop = (wire.stop,) if isinstance(wire.stop, str) else wire.stop
     return bounded(
         Sampling(
@@ -141,7 +147,6 @@ def sampling_of(wire: GenerationBody, max_tokens: int | None = None) -> Sampling
             stop=None if stop is None else tuple(text for text in stop if text),
             presence_penalty=wire.presence_penalty,
             frequency_penalty=wire.frequency_penalty,
-            ignored=("logit_bias",) if wire.logit_bias else (),
         )
     )
 

@@ -28,6 +28,10 @@ _ALWAYS: Final[dict[str, Any]] = {
 }
 
 
+NO_LOGPROBS = b',"logprobs":[]}\n\n'
+"""How the delta of a text ends where none are wanted."""
+
+
 class ResponseEncoder:
     """One response. `sequence_number` counts its events; one output item is open at a time."""
 
@@ -41,7 +45,9 @@ class ResponseEncoder:
         self._output: list[dict[str, Any]] = []
         self._open: dict[str, Any] | None = None
         self._parts: list[str] = []
-        self._delta = b""
+        self._logprobs: list[dict[str, Any]] = []
+        """Of the open message, where they are wanted."""
+        self._delta = self._delta_end = b""
 
     def event(self, event: Event) -> bytes:
         if type(event) is TextDelta:
@@ -79,11 +85,12 @@ class ResponseEncoder:
             begun = self._close() + (self._open_message() if kind == "message" else self._open_reasoning())
         self._parts.append(text)
         sequence, self._sequence = self._sequence, self._sequence + 1
-        return b'%b%b"sequence_number":%d,"delta":%b}\n\n' % (
+        return b'%b%b"sequence_number":%d,"delta":%b%b' % (
             begun,
             self._delta,
             sequence,
             orjson.dumps(text),
+            self._delta_end,
         )
 
     def _open_message(self) -> bytes:
@@ -97,9 +104,8 @@ class ResponseEncoder:
         begun = self._begin(item)
         part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
         begun += self._sse("response.content_part.added", self._at(item) | {"content_index": 0, "part": part})
-        self._delta = _delta_head(
-            "response.output_text.delta", self._at(item) | {"content_index": 0, "logprobs": []}
-        )
+        self._delta = _delta_head("response.output_text.delta", self._at(item) | {"content_index": 0})
+        self._delta_end = NO_LOGPROBS
         return begun
 
     def _open_reasoning(self) -> bytes:
@@ -117,10 +123,11 @@ class ResponseEncoder:
         self._delta = _delta_head(
             "response.reasoning_summary_text.delta", self._at(item) | {"summary_index": 0}
         )
+        self._delta_end = b"}\n\n"
         return begun
 
     def _begin(self, item: dict[str, Any]) -> bytes:
-        self._open, self._parts = item, []
+        self._open, self._parts, self._logprobs = item, [], []
         return self._sse("response.output_item.added", {"output_index": len(self._output), "item": item})
 
     def _close(self, finish: Finish | None = None) -> bytes:
@@ -131,10 +138,11 @@ class ResponseEncoder:
         text, at = "".join(self._parts), self._at(item)
         item["status"] = _status(finish) if finish else "completed"
         if item["type"] == "message":
-            part: dict[str, Any] = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+            told = self._logprobs
+            part: dict[str, Any] = {"type": "output_text", "text": text, "annotations": [], "logprobs": told}
             item["content"] = [part]
             at["content_index"] = 0
-            done = self._sse("response.output_text.done", at | {"text": text, "logprobs": []})
+            done = self._sse("response.output_text.done", at | {"text": text, "logprobs": told})
             done += self._sse("response.content_part.done", at | {"part": part})
         else:
             part = {"type": "summary_text", "text": text}

@@ -9,6 +9,7 @@ import orjson
 from msgspec import Raw, Struct
 from orjson import Fragment
 
+from compat_api import logprobs
 from compat_api.decoding import BodyDecoder, raw_text
 from compat_api.efforts import EFFORTS
 from compat_api.openai.requests import StreamOptions, json_constraint
@@ -20,6 +21,7 @@ from inference.sampling import bounded
 from inference.types import ChatRequest, Constraint, Message, Sampling, ToolCall
 
 _NOT_STORED = "answers are not stored here; send the whole conversation as input"
+_LOGPROBS = "message.output_text.logprobs"
 _CALLS = frozenset({"function_call", "custom_tool_call", "local_shell_call"})
 _RESULTS = frozenset({"function_call_output", "custom_tool_call_output", "local_shell_call_output"})
 _SKIPPED = frozenset(
@@ -66,6 +68,8 @@ class ResponsesBody(Struct):
     previous_response_id: str | None = None
     conversation: Any = None
     background: bool | None = None
+    include: list[Any] | None = None
+    top_logprobs: int | None = None
 
 
 class ResponsesRequest(ChatRequest, frozen=True, kw_only=True):
@@ -96,6 +100,7 @@ def parse_responses(body: bytes) -> ResponsesRequest:
         effort=EFFORTS[(wire.reasoning and wire.reasoning.effort) or "none"],
         sampling=bounded(_sampling(wire)),
         constraint=_constraint(wire.text.format if wire.text else None),
+        logprobs=logprobs.wanted(_LOGPROBS in (wire.include or ()), wire.top_logprobs),
         stream=bool(wire.stream),
         include_usage=bool(wire.stream_options and wire.stream_options.include_usage),
         echo=_echo(wire),

@@ -24,6 +24,7 @@ from inference.types import (
 )
 
 DONE = sse(b"[DONE]")
+DELTA_END = b'},"finish_reason":null}]}\n\n'
 FINGERPRINT = "fp_ollama"
 
 
@@ -81,7 +82,7 @@ class ChatEncoder(AnswerEncoder):
 
     def _delta(self, content: bytes) -> bytes:
         role, self._role = self._role, b""
-        return b"".join((self._chunk, role, b'"content":', content, b'},"finish_reason":null}]}\n\n'))
+        return b"".join((self._chunk, role, b'"content":', content, DELTA_END))
 
     def last(self, finish: Finish) -> bytes:
         """The chunk that ends the choice."""
