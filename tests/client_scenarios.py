@@ -52,7 +52,7 @@ class Scenarios:
 
 def run(client: str, script: str, url: str, home: Path, **variables: str) -> Scenarios:
     """Run a script of tests/clients/<client>/ against the server at `url`."""
-    files = (FOLDER / "run_scenarios.py", FOLDER / client / script)
+    files = (Path(__file__).with_name("run_scenarios.py"), FOLDER / client / script)
     command = [str(part) for part in (command_of(client, "python"), *files, url)]
     done = subprocess.run(
         command,

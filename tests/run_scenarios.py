@@ -1,11 +1,10 @@
-"""Calls every function of a script with the server's address and prints what each returned, or raised, as JSON.
+"""Calls every public function of a script that takes just a url; prints what each returned, or raised, as JSON.
 
     python run_scenarios.py SCRIPT URL
 
-Runs in the environment of the client that SCRIPT is written for, so it imports nothing but Python. Functions whose
-names begin with an underscore, and what SCRIPT imports, are not called; coroutines run on one event loop, as in a
-program of one's own (LangChain keeps connections that are bound to it). The last line of output is one object:
-{name: {"value": …} or {"raised": {"class", "message", "status", "traceback"}}}.
+Runs in the environment of the client that SCRIPT is written for, so it imports nothing but Python. Coroutines run on
+one event loop, as in a program of one's own (LangChain keeps connections that are bound to it). The last line of output
+is one object: {name: {"value": …} or {"raised": {"class", "message", "status", "traceback"}}}.
 """
 
 from __future__ import annotations
@@ -21,14 +20,15 @@ from typing import Any
 
 def main() -> None:
     script, url = sys.argv[1:]
-    module = runpy.run_path(script, run_name="scenarios")
-    own = {
+    scenarios = {
         name: found
-        for name, found in module.items()
-        if inspect.isfunction(found) and found.__module__ == "scenarios" and not name.startswith("_")
+        for name, found in runpy.run_path(script).items()
+        if inspect.isfunction(found)
+        and list(inspect.signature(found).parameters) == ["url"]
+        and not name.startswith("_")
     }
     with asyncio.Runner() as runner:
-        outcomes = {name: outcome(runner, scenario, url) for name, scenario in own.items()}
+        outcomes = {name: outcome(runner, scenario, url) for name, scenario in scenarios.items()}
     print(json.dumps(outcomes))
 
 
