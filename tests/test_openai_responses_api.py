@@ -143,6 +143,7 @@ FAULTS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"model": ""}, "model is required"),
     ({"input": []}, "input: give a text, or a list of items"),
     ({"input": [{"type": "x"}]}, 'input[0]: unknown input item type: "x"'),
+    ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]: answers are not stored here"),
     (
         {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
         "does not take files",

@@ -109,10 +109,11 @@ class ResponseEncoder:
         return begun
 
     def _open_reasoning(self) -> bytes:
-        item = {
+        item: dict[str, Any] = {
             "id": f"rs_{secrets.token_hex(24)}",
             "type": "reasoning",
             "summary": [],
+            "encrypted_content": None,
             "status": "in_progress",
         }
         begun = self._begin(item)

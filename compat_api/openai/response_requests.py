@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -87,8 +88,7 @@ def parse_responses(body: bytes) -> ResponsesRequest:
     refuse("previous_response_id", wire.previous_response_id, _NOT_STORED)
     refuse("conversation", wire.conversation, _NOT_STORED)
     refuse("background", wire.background, _NOT_STORED)
-    messages = [Message(role="system", content=wire.instructions)] if wire.instructions else []
-    messages += _messages(wire.input)
+    messages = _instructed(wire.instructions or "", _messages(wire.input))
     choice = chosen(wire.tool_choice, wire.parallel_tool_calls)
     tools, spaces = read_tools(wire.tools or [])
     return ResponsesRequest(
@@ -172,6 +172,13 @@ def _written(field: str, value: object) -> Fragment:
         ) from None
 
 
+def _instructed(instructions: str, turns: list[Message]) -> list[Message]:
+    """Instructions and what the developer says before others do are one text: templates take one, and as the first."""
+    heads = list(takewhile(lambda turn: turn.role == "system", turns))
+    said = "\n\n".join(text for text in (instructions, *(head.content for head in heads)) if text)
+    return [*([Message(role="system", content=said)] if said else []), *turns[len(heads) :]]
+
+
 def _messages(given: object) -> list[Message]:
     if isinstance(given, str) and given:
         return [Message(role="user", content=given)]
@@ -203,6 +210,8 @@ def _add(turns: list[Message], at: str, item: dict[str, Any]) -> None:
             turns.append(Message(role="tool", content=output, tool_call_id=str(item.get("call_id") or "")))
         case "reasoning":
             _say(turns, thinking=_thoughts(item))
+        case "item_reference":
+            raise BadRequest(f"{at}: {_NOT_STORED}", at)
         case kind if not isinstance(kind, str) or kind not in _SKIPPED:
             shown = msgspec.json.encode(kind if isinstance(kind, str) else "").decode()
             raise BadRequest(f"{at}: unknown input item type: {shown}", at)
