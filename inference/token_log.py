@@ -4,6 +4,7 @@
 
 A token that shows in part, before a stop string or beside a tag, belongs to the first event that shows any of it. One
 that shows nothing is in no event: tags, calls, stop strings, control tokens, white space behind a tag, hidden thoughts.
+(Tags inside of what a reader took for a call and gives back as text are with it.)
 Tokens that are parts of one character go together, with the last of them.
 """
 
@@ -117,17 +118,19 @@ class TokenLog:
     def _with_tokens(self, events: list[Event]) -> list[Event]:
         places = iter(self._parser.places)
         return [
-            type(event)(event.text, self._taken(*next(places)))
+            type(event)(event.text, self._taken(*next(places), len(event.text) - 1))
             if isinstance(event, TextDelta | ReasoningDelta)
             else event
             for event in events
         ]
 
-    def _taken(self, start: int, end: int) -> tuple[Token, ...]:
-        """The tokens that begin before `end` and end behind `start`; those before it show nowhere."""
+    def _taken(self, start: int, end: int, last: int) -> tuple[Token, ...]:
+        """The tokens that begin before `end` and end behind `start`; those before it show nowhere. `last`: place of the
+        text's last character, for texts out of which tags of control were taken."""
         tokens: list[Token] = []
         while self._waiting and self._waiting[0][0][0] < end:
             (begin, stop), parts = self._waiting.popleft()
             if stop > start:
-                tokens += [Token(part, logprob, max(0, begin - start)) for part, logprob in parts]
+                offset = min(max(0, begin - start), last)
+                tokens += [Token(part, logprob, offset) for part, logprob in parts]
         return tuple(tokens)
