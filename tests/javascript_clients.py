@@ -59,6 +59,10 @@ class JavaScriptClient:
         wish = {"call": name, "arguments": arguments, "stream": True, "leave_after": leave_after}
         return self._ask(wish)[0]
 
+    def finish(self, name: str, final: str, *arguments: Any) -> tuple[list[Any], Any]:
+        """The parts of the stream that the method returns, and what the stream's method `final` says at its end."""
+        return self._ask({"call": name, "arguments": arguments, "stream": True, "final": final})
+
     def _ask(self, wish: dict[str, Any]) -> tuple[list[Any], Any]:
         assert self._process.stdin
         assert self._process.stdout
@@ -77,7 +81,7 @@ class JavaScriptClient:
 
 
 @contextmanager
-def running(client: Literal["ollama", "openai"], url: str) -> Iterator[JavaScriptClient]:
+def running(client: Literal["ollama", "openai", "anthropic"], url: str) -> Iterator[JavaScriptClient]:
     """Skips the test where Node is missing, except with CI set."""
     process = subprocess.Popen(
         [*installed(), "call.mjs", client, url],

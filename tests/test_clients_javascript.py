@@ -1,4 +1,4 @@
-"""The official JavaScript clients of Ollama and OpenAI, unmodified, against a real server and a real hub."""
+"""Ollama's official JavaScript client, unmodified, against a real server and a real hub."""
 
 from __future__ import annotations
 
@@ -30,12 +30,6 @@ WEATHER = {
 @pytest.fixture(scope="module")
 def ollama(hub_server: RunningServer) -> Iterator[JavaScriptClient]:
     with javascript_clients.running("ollama", hub_server.url) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def openai(hub_server: RunningServer) -> Iterator[JavaScriptClient]:
-    with javascript_clients.running("openai", hub_server.url) as client:
         yield client
 
 
@@ -200,90 +194,3 @@ def test_ollama_throws_for_an_unknown_model(
     with pytest.raises(ClientError) as caught:
         ollama.call(name, wish)
     assert (caught.value.name, caught.value.status, caught.value.message) == ("ResponseError", 404, words)
-
-
-def test_openai_lists_and_retrieves_models(openai: JavaScriptClient) -> None:
-    listed = {model["id"]: model for model in openai.stream("models.list")}
-    assert {"demo:latest", "all-minilm:latest"} <= listed.keys()
-    assert openai.call("models.retrieve", "demo") == listed["demo:latest"] | {"id": "demo"}
-
-
-def test_openai_retrieves_a_model_with_a_slash_in_its_name(openai: JavaScriptClient, hub: Hub) -> None:
-    hub_repositories.chat(hub.root, "tiny/js-slash")
-    with javascript_clients.running("ollama", openai.url) as ollama:
-        ollama.call("pull", {"model": "tiny/js-slash"})
-        assert openai.call("models.retrieve", "tiny/js-slash")["owned_by"] == "tiny"
-        ollama.call("delete", {"model": "tiny/js-slash"})
-
-
-def test_openai_chats_in_parts(openai: JavaScriptClient) -> None:
-    wish = {
-        "model": "demo",
-        "messages": QUESTION,
-        "temperature": 0,
-        "max_completion_tokens": 24,
-        "reasoning_effort": "none",
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    parts = openai.stream("chat.completions.create", wish)
-    *chunks, usage = parts
-    assert "".join(part["choices"][0]["delta"].get("content") or "" for part in chunks)
-    assert chunks[-1]["choices"][0]["finish_reason"] in ("stop", "length")
-    assert usage["choices"] == []
-    assert usage["usage"]["completion_tokens"] > 0
-
-
-def test_openai_answers_the_next_request_after_one_that_was_aborted(openai: JavaScriptClient) -> None:
-    wish = {"model": "demo", "messages": QUESTION, "max_completion_tokens": 3000, "temperature": 2}
-    wish |= {"reasoning_effort": "none"}
-    parts = openai.stream("chat.completions.create", wish | {"stream": True}, leave_after=2)
-    assert parts[-1]["choices"][0]["finish_reason"] is None
-    after = openai.call("chat.completions.create", wish | {"max_completion_tokens": 8})
-    assert after["choices"][0]["message"]["role"] == "assistant"
-
-
-def test_openai_embeds_in_whole_vectors(openai: JavaScriptClient) -> None:
-    """This client asks for base64; floats that it takes for base64 come out as vectors of a quarter's length."""
-    made = openai.call("embeddings.create", {"model": "all-minilm", "input": ["one", "two"]})
-    vectors = [entry["embedding"] for entry in made["data"]]
-    assert [len(vector) for vector in vectors] == [384, 384]
-    assert length(vectors[1]) == pytest.approx(1, abs=1e-3)
-
-
-def test_openai_gets_an_answer_of_the_schema_it_gave(openai: JavaScriptClient) -> None:
-    schema = {
-        "type": "object",
-        "properties": {"count": {"type": "integer"}},
-        "required": ["count"],
-        "additionalProperties": False,
-    }
-    wish = {
-        "model": "demo",
-        "messages": QUESTION,
-        "reasoning_effort": "none",
-        "temperature": 0,
-        "response_format": {"type": "json_schema", "json_schema": {"name": "counted", "schema": schema}},
-    }
-    made = openai.call("chat.completions.parse", wish)
-    assert isinstance(made["choices"][0]["message"]["parsed"]["count"], int)
-
-
-@pytest.mark.parametrize(
-    ("name", "wish", "words"),
-    [
-        ("models.retrieve", "nope", "404 model 'nope' not found"),
-        ("chat.completions.create", {"model": "nope", "messages": QUESTION}, "404 model 'nope' not found"),
-        (
-            "embeddings.create",
-            {"model": "nope", "input": "x"},
-            '404 model "nope" not found, try pulling it first',
-        ),
-    ],
-)
-def test_openai_throws_its_own_class_for_an_unknown_model(
-    openai: JavaScriptClient, name: str, wish: object, words: str
-) -> None:
-    with pytest.raises(ClientError) as caught:
-        openai.call(name, wish)
-    assert (caught.value.name, caught.value.status, caught.value.message) == ("NotFoundError", 404, words)
