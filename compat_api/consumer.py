@@ -15,7 +15,7 @@ from channels.consumer import AsyncConsumer
 from msgspec import structs
 
 from compat_api import encoded_body, errors, headers, key_bounds
-from compat_api.dialect import SSE
+from compat_api.dialect import SSE, unbroken
 from compat_api.request_log import RequestLog
 from compat_api.urls import Operation
 from inference.errors import ShuttingDown
@@ -106,7 +106,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         )
         fields += [(name.lower().encode(), value.encode()) for name, value in failure.headers.items()]
         await self._send_start(status, fields)
-        await self.finish(body)
+        await self._send_last(body)
 
     def placed(self, request: Request) -> Request:
         """The request with its id and with what the X- headers wish; a header wins over options.device."""
@@ -125,7 +125,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         self.log.close(200)
         length = str(len(body)).encode()
         await self._send_start(200, [(b"content-type", content_type), (b"content-length", length), *facts])
-        await self.finish(body)
+        await self._send_last(body)
 
     async def begin(self, content_type: bytes, facts: errors.Headers) -> None:
         """Status 200 and the headers of a stream."""
@@ -133,13 +133,17 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         await self._send_start(200, [(b"content-type", content_type), *kept_back, *facts])
 
     async def write(self, data: bytes) -> None:
-        """One send; returns when the transport can take more, so a slow reader holds back only itself."""
-        await self.base_send({"type": "http.response.body", "body": data, "more_body": True})
+        """A part of a stream, and one send; returns when the transport can take more, so a slow reader holds back only
+        itself."""
+        await self.base_send({"type": "http.response.body", "body": unbroken(data), "more_body": True})
         if self._writable is not None:
             await self._writable()
 
     async def finish(self, data: bytes = b"") -> None:
-        """The last send."""
+        """The end of a stream, and the last send."""
+        await self._send_last(unbroken(data))
+
+    async def _send_last(self, data: bytes) -> None:
         await self.base_send({"type": "http.response.body", "body": data, "more_body": False})
 
     async def _send_start(self, status: int, fields: errors.Headers) -> None:

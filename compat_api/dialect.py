@@ -17,6 +17,8 @@ SSE_UTF8 = b"text/event-stream; charset=utf-8"
 JSON = b"application/json"
 JSON_UTF8 = b"application/json; charset=utf-8"
 
+_ODD_LINE_ENDS = tuple((chr(code).encode(), b"\\u%04x" % code) for code in (0x85, 0x2028, 0x2029))
+
 
 class Preload(Struct, frozen=True):
     """A request that generates nothing: load the model, or with keep_alive 0 unload it."""
@@ -84,6 +86,16 @@ class EmbeddingDialect(Struct, frozen=True):
 def floats(vector: bytes) -> list[float]:
     """A vector as JSON wants it."""
     return array("f", vector).tolist()
+
+
+def unbroken(stream: bytes) -> bytes:
+    """Lines of JSON in which nothing but a line end is one for anybody: Python's `splitlines`, by which httpx and the
+    clients built on it read, takes U+0085, U+2028 and U+2029 for line ends too."""
+    if stream.isascii():
+        return stream
+    for character, escaped in _ODD_LINE_ENDS:
+        stream = stream.replace(character, escaped)
+    return stream
 
 
 def ndjson(payload: bytes) -> bytes:
