@@ -40,9 +40,14 @@ class EmbedJob(Struct, frozen=True, kw_only=True):
     spec: ModelSpec
     request: EmbedRequest
     texts: tuple[str, ...]
-    prompt_tokens: int
+    tokens: tuple[int, ...]
+    """Of each text, as far as it fits."""
     truncated_tokens: int
     began: float
+
+    @property
+    def prompt_tokens(self) -> int:
+        return sum(self.tokens)
 
 
 class Backend(Protocol):

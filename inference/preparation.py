@@ -209,6 +209,6 @@ async def embed_job(spec: ModelSpec, request: EmbedRequest, codec: TextCodec, be
         raise ContextLengthExceeded(too_long[0], limit)
     return EmbedJob(
         spec=spec, request=request, texts=tuple(text for text, _ in fitted),
-        prompt_tokens=sum(min(count, limit) for _, count in fitted),
+        tokens=tuple(min(count, limit) for _, count in fitted),
         truncated_tokens=sum(count - limit for count in too_long), began=began,
     )  # fmt: skip

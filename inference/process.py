@@ -81,8 +81,8 @@ class WorkerProcess(asyncio.Protocol):
         self._watch_while_busy()
         return run
 
-    async def embed(self, texts: tuple[str, ...]) -> tuple[bytes, ...]:
-        answer = await self._ask(lambda id: wire.Embed(id, texts))
+    async def embed(self, texts: tuple[str, ...], tokens: tuple[int, ...]) -> tuple[bytes, ...]:
+        answer = await self._ask(lambda id: wire.Embed(id, texts, tokens))
         return cast(wire.Embedded, answer).vectors
 
     async def check(self, grammar: dict[str, object]) -> str:

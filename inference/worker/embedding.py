@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import numpy
@@ -10,9 +9,12 @@ import openvino_genai as genai
 
 from inference.worker.channel import Channel
 from inference.worker.messages import Cancel, Embed, Embedded, Load, RequestFailed, Step, ToWorker
+from inference.worker.text_batches import TextBatches
 
-BATCH_TEXTS = 16
-"""Texts in one inference: large enough to fill two cores, small enough that a cancelled request stops soon."""
+BATCH_TEXTS = 32
+"""Texts in one inference: of 15 tokens, 32 take 13 % less CPU each than 16, and 64 no less than 32 (measured)."""
+BATCH_TOKENS = 8192
+"""Padding included: 32 texts of 256 tokens. What an inference needs beside the weights grows with it."""
 _POOLING = {
     "mean": genai.TextEmbeddingPipeline.PoolingType.MEAN,
     "cls": genai.TextEmbeddingPipeline.PoolingType.CLS,
@@ -49,9 +51,6 @@ class _Job:
         self.request = request
         self.vectors: list[bytes | None] = [None] * len(request.texts)
         self.left = len(request.texts)
-        texts = request.texts
-        self.waiting = deque(sorted(range(self.left), key=lambda index: len(texts[index])))
-        """Indices, short texts first: texts of like length pad each other least."""
 
 
 class EmbeddingRunner:
@@ -62,9 +61,9 @@ class EmbeddingRunner:
             load.path, load.device, configuration(load), **properties(load)
         )
         self._channel = channel
-        self._batch_texts = 1 if load.device.startswith("NPU") else BATCH_TEXTS
+        self._batches = TextBatches(1 if load.device.startswith("NPU") else BATCH_TEXTS, BATCH_TOKENS)
         self._jobs: dict[int, _Job] = {}
-        """By request id; the one whose turn it is comes first."""
+        """By request id."""
 
     def busy(self) -> bool:
         return bool(self._jobs)
@@ -72,12 +71,14 @@ class EmbeddingRunner:
     def handle(self, message: ToWorker) -> None:
         if isinstance(message, Embed):
             self._jobs[message.id] = _Job(message)
+            self._batches.add(message.id, message.tokens)
         elif isinstance(message, Cancel):
             self._jobs.pop(message.id, None)
+            self._batches.drop(message.id)
 
     def step(self) -> None:
         """One inference over the next texts; embed_documents([]) would end the process (openvino-facts 10)."""
-        batch = self._next_batch()
+        batch = self._batches.take()
         texts = [self._jobs[id].request.texts[index] for id, index in batch]
         try:
             vectors = self._pipeline.embed_documents(texts)
@@ -98,18 +99,6 @@ class EmbeddingRunner:
             self._channel.send(Embedded(job.request.id, tuple(v for v in job.vectors if v is not None)))
         if not done:
             self._channel.send(Step([]))
-
-    def _next_batch(self) -> list[tuple[int, int]]:
-        """(request id, index) of the next texts. Requests take turns, so a large one does not hold up the small."""
-        batch: list[tuple[int, int]] = []
-        for id in tuple(self._jobs):
-            job = self._jobs.pop(id)
-            while job.waiting and len(batch) < self._batch_texts:
-                batch.append((id, job.waiting.popleft()))
-            self._jobs[id] = job
-            if len(batch) == self._batch_texts:
-                break
-        return batch
 
     def _fail(self, id: int, message: str) -> None:
         self.handle(Cancel(id))

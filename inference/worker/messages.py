@@ -63,6 +63,8 @@ class Cancel(Struct, frozen=True, tag="cancel"):
 class Embed(Struct, frozen=True, tag="embed"):
     id: int
     texts: tuple[str, ...]
+    tokens: tuple[int, ...]
+    """Of each text: texts of like length are embedded together."""
 
 
 class Check(Struct, frozen=True, tag="check"):
