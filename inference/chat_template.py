@@ -12,11 +12,12 @@ from jinja2 import Template, TemplateError
 
 from inference.errors import BadRequest, ModelDamaged
 from inference.prompt import ControlStrings, Prompt, Quoting
-from inference.template_sandbox import TakesLong, TemplateSandbox, charge, set_budget
+from inference.template_sandbox import TakesLong, TemplateRefusal, TemplateSandbox, charge, set_budget
 from inference.template_threads import RenderTimeout, TemplateThreads
 from inference.thinking import THINK, think_tags
 from inference.tokenizer_files import AddedToken, added_tokens, read_json
 from inference.tools.families import family_of
+from inference.turns import simpler
 from inference.types import ChatRequest, Message, ModelSpec, Tool, ToolCall
 
 PLAIN_TEMPLATE = "{{ messages | map(attribute='content') | join('\\n') }}"
@@ -105,6 +106,18 @@ class ChatTemplate:
         effort: str = "",
         brief: bool = False,
     ) -> Prompt:
+        """The messages as they are, or in the first simpler shape that the template takes."""
+        try:
+            return self._filled(messages, tools, think, effort, brief)
+        except TemplateRefusal as refusal:
+            for turns in simpler(messages):
+                with suppress(TemplateRefusal):
+                    return self._filled(turns, tools, think, effort, brief)
+            raise self._fault(refusal) from refusal
+
+    def _filled(
+        self, messages: tuple[Message, ...], tools: tuple[Tool, ...], think: bool, effort: str, brief: bool
+    ) -> Prompt:
         quoting = Quoting()
         template = self._templates.get("tool_use" if tools else "default", self._templates["default"])
         try:
@@ -127,7 +140,7 @@ class ChatTemplate:
             for chunk in template.root_render_func(template.new_context(values)):
                 charge(len(chunk))
                 chunks.append(chunk)
-        except TakesLong:
+        except (TakesLong, TemplateRefusal):
             raise
         except Exception as error:  # a template can raise anything; what it raises is about this request
             raise self._fault(error) from error

@@ -50,6 +50,10 @@ _NESTING_FILTERS = frozenset({"batch", "slice", "groupby"})
 _PADDING_METHODS = frozenset({"ljust", "rjust", "center", "zfill"})
 
 
+class TemplateRefusal(TemplateError):
+    """The template's own words, by raise_exception, on a conversation that it does not take."""
+
+
 class TemplateTooLarge(TemplateError):
     """The render would make more than its budget."""
 
@@ -325,7 +329,7 @@ def _range(*bounds: int) -> range:
 
 
 def _raise_exception(message: str) -> NoReturn:
-    raise TemplateError(message)
+    raise TemplateRefusal(message)
 
 
 def _to_json(
