@@ -163,7 +163,7 @@ def _apply(recipe: Recipe, row: Model) -> None:
 def _set_template(template: str, row: Model) -> None:
     """Tried as the engine will use it, in its sandbox, within its deadline. Raises BadRequest."""
     if go_template.is_go(template):
-        go_template.stands_for_own(template, row.chat_template)
+        go_template.stands_for_own(template, row.chat_template, folder.infill_tokens(Path(row.path)))
         row.template = ""
     else:
         row.template = "" if template == row.chat_template else template

@@ -93,7 +93,9 @@ def read(folder: Path) -> Folder:
     text_config = config.get("text_config") or config
     kind = _kind(folder, config)
     template = _template(folder) if kind == "chat" else None
-    can = {"completion", *template.capabilities, *_insert(folder)} if template else {"embedding"}
+    can = {"completion", *template.capabilities} if template else {"embedding"}
+    if template and infill_tokens(folder):
+        can.add("insert")
     ir = _weights(folder)
     heads = int(text_config.get("num_attention_heads") or 0)
     width = int(text_config.get("hidden_size") or 0)
@@ -197,17 +199,18 @@ def _tokenizer(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _insert(folder: Path) -> set[str]:
-    """Whether the tokenizer has the tokens of fill-in-middle."""
+def infill_tokens(folder: Path) -> infill.Tokens | None:
+    """Those that the tokenizer has for fill-in-middle. Raises ModelDamaged."""
     if not (folder / "tokenizer.json").exists():
-        return set()
+        return None
     found = _json(folder, "tokenizer.json")
     added = {
         str(token.get("content")) for token in found.get("added_tokens") or () if isinstance(token, dict)
     }
-    words = found.get("model", {}).get("vocab")
+    model = found.get("model")
+    words = model.get("vocab") if isinstance(model, dict) else None
     plain = {token for token in infill.PLAIN if isinstance(words, dict) and token in words}
-    return {"insert"} if infill.find(added | plain) else set()
+    return infill.find(added | plain)
 
 
 def _weights(folder: Path) -> weights.Weights:

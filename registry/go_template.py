@@ -13,7 +13,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from inference.chat_template import PLAIN_TEMPLATE
 from inference.errors import BadRequest
+from inference.infill import Tokens
 
 _ACTION: Final = re.compile(r"\{\{-?(.*?)-?\}\}", re.DOTALL)
 _GO: Final = re.compile(
@@ -23,6 +25,7 @@ _GO: Final = re.compile(
 _MARKER: Final = re.compile(
     r"<[|｜][^<>\s]{1,40}[|｜]>|</?(?:start_of_turn|end_of_turn|s)>|<</?SYS>>|\[/?[A-Z_]{4,40}\]"
 )
+_SUFFIX: Final = re.compile(r"\{\{[^}]*\.Suffix\b")
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -104,8 +107,15 @@ def is_go(template: str) -> bool:
     return _GO.search(template) is not None
 
 
-def stands_for_own(template: str, own: str) -> str:
-    """The family whose format a Go template and the model's own (`own`, Jinja) share. Raises BadRequest."""
+def stands_for_own(template: str, own: str, fills_in: Tokens | None = None) -> str:
+    """The family whose format a Go template and the model's own (`own`, Jinja) share. Raises BadRequest.
+
+    `fills_in`: the tokens of fill-in-middle that the model's tokenizer has; a template with .Suffix must be of those.
+    """
+    if _SUFFIX.search(template):
+        template = _without_infill(template, fills_in)
+        if own == PLAIN_TEMPLATE and not _words(_ACTION.sub(" ", template)):
+            return "models that go on with a text"
     family = _family(template)
     if family is None:
         raise _refused("is written for Go and none of those that are known here")
@@ -121,6 +131,20 @@ def stands_for_own(template: str, own: str) -> str:
                 f"is Ollama's for {family.name} with a text of its own, {shown}, which belongs into SYSTEM"
             )
     return family.name
+
+
+def _without_infill(template: str, fills_in: Tokens | None) -> str:
+    """The order of the parts is the model's own, whatever the template says. Raises BadRequest."""
+    if fills_in is None:
+        raise _refused("has .Suffix, and this model's tokenizer has no tokens for fill-in-middle")
+    for token in fills_in.all:
+        written = token.removeprefix(
+            "▁"
+        )  # the sign of a space in front, which a template writes as one or not
+        if written not in template:
+            raise _refused(f"has .Suffix with other tokens than this model's, which has no {written} in it")
+        template = template.replace(token, " ").replace(written, " ")
+    return template
 
 
 def _family(template: str) -> Family | None:

@@ -10,6 +10,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from registry.builtin import sync_builtin_models
 from registry.in_place import sync_folders
+from registry.reread import sync_readers
 
 logger = logging.getLogger(__name__)
 
@@ -22,3 +23,4 @@ def prepare() -> None:
         call_command("migrate", verbosity=0, interactive=False)
     sync_builtin_models()
     sync_folders()
+    sync_readers()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from modelfiles import DEMO
 
+from inference import infill
+from inference.chat_template import PLAIN_TEMPLATE
 from inference.errors import BadRequest
 from registry import go_template
 
@@ -119,6 +121,38 @@ def test_a_template_of_the_library_stands_for_the_models_own(
 ) -> None:
     assert go_template.is_go(template)
     assert go_template.stands_for_own(template, own_template) == family
+
+
+QWEN_CODER = (
+    "{{- if .Suffix }}<|fim_prefix|>{{ .Prompt }}<|fim_suffix|>{{ .Suffix }}<|fim_middle|>\n{{- else }}"
+    + QWEN
+)
+CODELLAMA = (
+    "{{- if .Suffix }}<PRE> {{ .Prompt }} <SUF>{{ .Suffix }} <MID>\n{{- else }}{{ .Prompt }}\n{{- end }}"
+)
+CODESTRAL = "{{- if .Suffix }}[SUFFIX]{{ .Suffix }}[PREFIX] {{ .Prompt }}{{ else }}" + MISTRAL + "{{ end }}"
+OF = {family.prefix: family for family in infill.FAMILIES}
+
+
+@pytest.mark.parametrize(
+    ("template", "own_template", "prefix"),
+    [
+        (QWEN_CODER, OWN_CHATML, "<|fim_prefix|>"),
+        (CODELLAMA, PLAIN_TEMPLATE, "▁<PRE>"),
+        (CODESTRAL, own("[INST]", "[/INST]"), "[PREFIX]"),
+    ],
+)
+def test_a_suffix_is_told_by_the_tokens_that_the_model_has(
+    template: str, own_template: str, prefix: str
+) -> None:
+    assert go_template.is_go(template)
+    assert go_template.stands_for_own(template, own_template, OF[prefix])
+    with pytest.raises(BadRequest, match="this model's tokenizer has no tokens for fill-in-middle"):
+        go_template.stands_for_own(template, own_template)
+    with pytest.raises(BadRequest, match="has no <fim_prefix> in it"):
+        go_template.stands_for_own(template, own_template, OF["<fim_prefix>"])
+    with pytest.raises(BadRequest, match=r"'Be rude\.'|none of those that are known here"):
+        go_template.stands_for_own(template + "Be rude.", own_template, OF[prefix])
 
 
 def test_of_families_with_the_same_markers_any_is_right() -> None:

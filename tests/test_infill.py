@@ -11,7 +11,7 @@ import openai
 import pytest
 from conftest import RunningServer
 from infill_models import MISTRAL, QWEN, infill_model
-from modelfiles import show
+from modelfiles import create, delete, refused, show
 from wire_clients import native, v1
 
 GREEDY = {"temperature": 0, "num_predict": 12}
@@ -105,3 +105,20 @@ def test_a_raw_prompt_writes_the_tokens_itself(server: RunningServer, coder: str
     answer = httpx.post(f"{server.url}/api/generate", json=body, timeout=60)
     assert answer.status_code == 400
     assert answer.json()["error"].startswith('"suffix": raw mode takes no suffix')
+
+
+def test_a_template_of_the_library_with_a_suffix_stands_for_the_models_own(
+    server: RunningServer, coder: str
+) -> None:
+    fill = "{{- if .Suffix }}<|fim_prefix|>{{ .Prompt }}<|fim_suffix|>{{ .Suffix }}<|fim_middle|>{{ else }}"
+    template = f"{fill}<|im_start|>user\n{{{{ .Prompt }}}}<|im_end|>\n<|im_start|>assistant\n{{{{ end }}}}"
+    create(server, model="coder-go", template=template, **{"from": coder})
+    try:
+        fields = {"prompt": BEFORE, "suffix": BEHIND}
+        assert (
+            generate(server, "coder-go", **fields)["context"] == generate(server, coder, **fields)["context"]
+        )
+    finally:
+        delete(server, "coder-go")
+    status, words = refused(server, model="shown-go", template=template, **{"from": "demo"})
+    assert (status, "this model's tokenizer has no tokens for fill-in-middle" in words) == (400, True), words
