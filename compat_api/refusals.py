@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from inference.errors import BadRequest
 
 
@@ -11,10 +9,6 @@ def refuse(field: str, given: object, why: str) -> None:
     """Raises when `given` is anything but null, false, zero or empty."""
     if given:
         raise BadRequest(f'"{field}": {why}', field)
-
-
-def refuse_images(field: str, given: list[Any] | None) -> None:
-    refuse(field, given, "this model does not take images")
 
 
 def require_model(model: str | None) -> str:

@@ -20,6 +20,8 @@ class ChatJob(Struct, frozen=True, kw_only=True):
     spec: ModelSpec
     request: ChatRequest
     prompt_ids: tuple[int, ...] | list[int]
+    prompt: str = ""
+    """For a model that looks at images: what the runtime gets in the place of ids."""
     sampling: Sampling
     """Complete: no None but max_tokens and seed."""
     think: bool

@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Template, TemplateError
 
+from inference import vision
 from inference.errors import BadRequest, ModelDamaged
 from inference.prompt import ControlStrings, Prompt, Quoting
 from inference.template_sandbox import TakesLong, TemplateRefusal, TemplateSandbox, charge, set_budget
@@ -56,10 +57,14 @@ class ChatTemplate:
         structure = [
             token.content for token in added if any(token.content in text for text in sources.values())
         ]
+        if vision.looks(spec):
+            special += vision.TAG_BEGINNINGS
         self._special = ControlStrings(special)
         self._control = ControlStrings([*special, *structure])
         environment = TemplateSandbox()
         self._templates = {name: self._compiled(environment, text) for name, text in sources.items()}
+        self._parts = False
+        self._parts = vision.looks(spec) and self._wants_parts()
         self.capabilities = self._found()
 
     @classmethod
@@ -123,7 +128,7 @@ class ChatTemplate:
         try:
             values = {
                 **self._tokens,
-                "messages": [self._message(message, quoting) for message in messages],
+                "messages": self._messages(messages, quoting),
                 "tools": [quoting.quote(_tool(tool), self._control) for tool in tools] or None,
                 "documents": None,
                 "add_generation_prompt": True,
@@ -146,11 +151,35 @@ class ChatTemplate:
             raise self._fault(error) from error
         return quoting.prompt("".join(chunks))
 
-    def _message(self, message: Message, quoting: Quoting) -> dict[str, Any]:
+    def _messages(self, messages: tuple[Message, ...], quoting: Quoting) -> list[dict[str, Any]]:
+        values: list[dict[str, Any]] = []
+        images = 0
+        for message in messages:
+            values.append(self._message(message, quoting, images))
+            images += len(message.images)
+        return values
+
+    def _content(self, message: Message, quoting: Quoting, control: ControlStrings, images: int) -> Any:
+        """The text with a tag for each image at its place; as a list of one part for a template that knows no other.
+        `images`: those of the messages before."""
+        pieces: list[str] = []
+        last = 0
+        for number, image in enumerate(message.images, images):
+            pieces += (quoting.quote(message.content[last : image.at], control), vision.tag(number))
+            last = image.at
+        text = "".join([*pieces, quoting.quote(message.content[last:], control)])
+        return [{"type": "text", "text": text}] if self._parts else text
+
+    def _wants_parts(self) -> bool:
+        """Tried: some templates of models that look at images show nothing of a content that is a string."""
+        tried = self._tried((Message(role="user", content="probe of content"),), (), False)
+        return tried is None or "probe of content" not in tried.text
+
+    def _message(self, message: Message, quoting: Quoting, images: int) -> dict[str, Any]:
         # What the model itself once said keeps the tags that templates look for; its control tokens are quoted too.
         spoken = self._special if message.role == "assistant" else self._control
         value: dict[str, Any] = {"role": quoting.quote(message.role, self._control)}
-        value["content"] = quoting.quote(message.content, spoken)
+        value["content"] = self._content(message, quoting, spoken, images)
         if message.thinking:
             value["reasoning_content"] = quoting.quote(message.thinking, self._control)
         if message.tool_calls:

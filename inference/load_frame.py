@@ -13,6 +13,8 @@ def load_frame(spec: ModelSpec, device: str, plan: MemoryPlan, cache_dir: str, e
         role = "embedding"
     elif device.startswith("NPU"):
         role = "static"
+    elif "vision" in spec.capabilities:
+        role = "vision"
     return wire.Load(
         role=role, path=str(spec.path), device=device, exact=spec.exact, emulated=emulated,
         kv_blocks=plan.kv_blocks, max_prompt_len=plan.max_prompt_len, min_response_len=plan.min_response_len,

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import structs
 
-from inference import token_ids
+from inference import token_ids, vision
 from inference.backend import ChatJob, EmbedJob
 from inference.call_grammar import check_choice
 from inference.errors import BadRequest, CapabilityMissing, ContextLengthExceeded
@@ -41,6 +41,8 @@ def check_capabilities(spec: ModelSpec, request: ChatRequest) -> None:
     check_choice(request.tools, request.tool_choice)
     if request.suffix and "insert" not in spec.capabilities:
         raise CapabilityMissing(f"{spec.name} does not support insert", "suffix")
+    if (images := vision.images_of(request.messages)) and not vision.looks(spec):
+        raise CapabilityMissing(f'"{request.model}" does not support vision', images[0].field)
     if request.think and "thinking" not in spec.capabilities:
         raise CapabilityMissing(f'"{request.model}" does not support thinking', "think")
 
@@ -100,6 +102,7 @@ async def chat_job(
     """
     check_messages(request, text)
     token_ids.check(request.before, text.codec, "prompt" if request.raw else "context")
+    await vision.check(request.messages)
     messages = messages_of(spec, request)
     request = structs.replace(request, messages=messages)
     think = thinks(spec, request)
@@ -108,7 +111,7 @@ async def chat_job(
         if least < limit:
             prompt = await _prompt(spec, request, text, think)
             check_shown(request, prompt)
-            ids = await _ids(prompt, request, text)
+            written, ids = await _encoded(prompt, request, text)
             if len(ids) < limit or not truncate:
                 break
         tokens = max(least, len(ids) if least < limit else 0)
@@ -117,7 +120,7 @@ async def chat_job(
             raise ContextLengthExceeded(tokens, limit, at_least=least >= limit)
         request = structs.replace(request, messages=shorter)
     return ChatJob(
-        spec=spec, request=request, prompt_ids=ids,
+        spec=spec, request=request, prompt_ids=ids, prompt=written,
         sampling=bounded(request.sampling.over(spec.parameters)).over(DEFAULT_SAMPLING), think=think,
         starts_in_thinking=prompt.opens(text.template.think_tags.open) and not request.is_bare,
         think_tags=text.template.think_tags,
@@ -147,7 +150,7 @@ async def _prompt(spec: ModelSpec, request: ChatRequest, text: Text, think: bool
 
 
 def _bare_prompt(request: ChatRequest, text: Text) -> Prompt:
-    given = request.messages[0].content if request.messages else ""
+    given = vision.bare_prompt(request.messages[0]) if request.messages else ""
     if not request.suffix:
         return Prompt(given)
     if text.codec.infill is None:  # the files are others than they were when the model was registered
@@ -155,17 +158,23 @@ def _bare_prompt(request: ChatRequest, text: Text) -> Prompt:
     return text.codec.infill.prompt(given, request.suffix)
 
 
-async def _ids(prompt: Prompt, request: ChatRequest, text: Text) -> list[int]:
-    ids = await text.codec.encode_async(prompt)
-    return token_ids.joined(request.before, ids, text.codec, bare=request.is_bare)
+async def _encoded(prompt: Prompt, request: ChatRequest, text: Text) -> tuple[str, list[int]]:
+    """The ids that the model gets, and for one that looks at images the text that the pipeline makes them from."""
+    if text.image_tokens is None:
+        ids = await text.codec.encode_async(prompt)
+        return "", token_ids.joined(request.before, ids, text.codec, bare=request.is_bare)
+    written = vision.runtime_text(prompt, request.before, text.codec)
+    ids = await text.codec.encode_async(Prompt(text.image_tokens.expanded(written)))
+    return written, [*text.codec.lead, *ids]
 
 
 async def prompt_ids(spec: ModelSpec, request: ChatRequest, text: Text) -> list[int]:
     """The prompt that a generation would begin with."""
     check_messages(request, text)
+    await vision.check(request.messages)
     request = structs.replace(request, messages=messages_of(spec, request))
     prompt = await _prompt(spec, request, text, thinks(spec, request))
-    return await _ids(prompt, request, text)
+    return (await _encoded(prompt, request, text))[1]
 
 
 def with_grammar(job: ChatJob, grammar: dict[str, Any]) -> ChatJob:

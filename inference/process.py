@@ -27,6 +27,8 @@ START_DEADLINE_S = 60.0
 LOAD_DEADLINE_S = 600.0
 SILENCE_S = 30.0
 """A worker with work that says nothing for max(this, 10 x its longest step) is killed (openvino-facts 23)."""
+LOOKING_S = 600.0
+"""The same while it looks at images: one call of the pipeline, which takes seconds an image on a slow processor."""
 ASLEEP_S = 5.0
 """A pause that took so much longer was no pause of ours."""
 END_S = 1.0
@@ -56,6 +58,7 @@ class WorkerProcess(asyncio.Protocol):
         self._lost = False
         self._heard_at = time.perf_counter()
         self._longest_step_s = 0.0
+        self._looking = False
         self._watch: asyncio.Task[None] | None = None
 
     # --- requests -----------------------------------------------------------------------------------------------
@@ -185,7 +188,8 @@ class WorkerProcess(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter()
-        self._longest_step_s = max(self._longest_step_s, now - self._heard_at if self._runs else 0.0)
+        if self._runs and not self._looking:
+            self._longest_step_s = max(self._longest_step_s, now - self._heard_at)
         self._heard_at = now
         for body in self._splitter.feed(data):
             self._received(wire.decode_from_worker(body), now)
@@ -197,8 +201,12 @@ class WorkerProcess(asyncio.Protocol):
                     if id in self._runs:
                         self._runs[id].push_logprobs(values)
                 self._step(progress, now)
-            case wire.RequestFailed(id, text):
-                self._request_failed(id, BadRequest(runtime_words(text)))
+            case wire.RequestFailed(id, text, field):
+                self._request_failed(id, BadRequest(runtime_words(text), field))
+            case wire.Looking(done):
+                self._looking = not done
+            case wire.Counted(id, tokens) if id in self._runs:
+                self._runs[id].prompt_tokens = tokens
             case wire.Embedded(id) | wire.Checked(id):
                 if (answer := self._answers.pop(id, None)) is not None and not answer.done():
                     answer.set_result(message)
@@ -246,7 +254,7 @@ class WorkerProcess(asyncio.Protocol):
                 self._begin_to_listen(now)
                 continue
             silent_s = now - self._heard_at
-            if silent_s > max(SILENCE_S, 10 * self._longest_step_s):
+            if silent_s > max(LOOKING_S if self._looking else SILENCE_S, 10 * self._longest_step_s):
                 self.kill(f"was silent for {silent_s:.0f} s")
                 return
             self._expire_runs(now, silent_s)

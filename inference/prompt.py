@@ -14,12 +14,25 @@ from typing import Any
 
 from msgspec import Struct
 
+ZERO_WIDTH_SPACE = "\u200b"
+
 
 class Prompt(Struct, frozen=True):
     """`text` is the whole prompt; `quoted` are (start, end) spans in it, in order, that are text and never control."""
 
     text: str
     quoted: tuple[tuple[int, int], ...] = ()
+
+    def disarmed(self) -> str:
+        """For a runtime that takes text alone: a space without width breaks each quoted spelling, behind its first
+        character."""
+        parts: list[str] = []
+        last = 0
+        for start, end in self.quoted:
+            if end - start > 1:
+                parts += (self.text[last : start + 1], ZERO_WIDTH_SPACE)
+                last = start + 1
+        return "".join((*parts, self.text[last:]))
 
     def opens(self, tag: str) -> bool:
         """The template ends with this tag, as where it has begun the model's thoughts; white space aside."""

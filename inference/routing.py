@@ -29,6 +29,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     device: str
     available: bool = True
     """False: the runtime does not see it."""
+    incapable: str = ""
+    """Why it never runs this model, in words that follow its name; '' where it can."""
     limit_tokens: int = 0
     """Prompt and one new token must fit: min(compiled length, context, KV pool)."""
     ready: bool = True
@@ -97,13 +99,16 @@ def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
             usable.append(candidate)
     if facts.target and facts.strict and facts.target in faults:
         wanted = by_name.get(facts.target)
-        if wanted is not None and wanted.available and facts.prompt_tokens + 1 > wanted.limit_tokens:
+        can = wanted is not None and wanted.available and not wanted.incapable
+        if wanted is not None and can and facts.prompt_tokens + 1 > wanted.limit_tokens:
             raise ContextLengthExceeded(facts.prompt_tokens, wanted.limit_tokens)
         if wanted is not None and wanted.available and facts.logprobs and not wanted.logprobs:
             raise _no_logprobs(facts.target)
         why = faults[facts.target].replace("_", " ")
         if wanted is not None and why == "load failed":
             why += f": {wanted.load_failed}"
+        elif wanted is not None and wanted.incapable:
+            why = wanted.incapable
         raise DeviceUnavailable(f"{facts.target} cannot answer now: {why}")
     if not usable:  # a failed load is tried again when nothing else is left
         usable = [by_name[name] for name, fault in faults.items() if fault == "load_failed"]
@@ -136,6 +141,8 @@ def _covers(entry: str, device: str) -> bool:
 def _fault(candidate: Candidate, facts: Facts) -> str:
     if not candidate.available:
         return "device_unavailable"
+    if candidate.incapable:
+        return "capability"
     if facts.prompt_tokens + 1 > candidate.limit_tokens:
         return "prompt_exceeds_npu_limit" if candidate.device.startswith("NPU") else "capability"
     if facts.logprobs and not candidate.logprobs:
@@ -149,8 +156,11 @@ def _fault(candidate: Candidate, facts: Facts) -> str:
 
 def _nothing_left(facts: Facts, candidates: tuple[Candidate, ...]) -> InferenceError:
     """The fault that the caller can do something about, of the devices that exist."""
-    real = [candidate for candidate in candidates if candidate.available]
+    real = [candidate for candidate in candidates if candidate.available and not candidate.incapable]
     if not real:
+        for candidate in candidates:
+            if candidate.incapable:
+                return DeviceUnavailable(f"{candidate.device} cannot answer: {candidate.incapable}")
         bound = f" of those that this API key allows ({', '.join(facts.allowed)})" if facts.allowed else ""
         return DeviceUnavailable(f"no inference device{bound} is available")
     able = [candidate for candidate in real if candidate.logprobs or not facts.logprobs]

@@ -31,6 +31,8 @@ class Run:
         self.progress_at = self.submitted_at
         """Last prefill step (before the first token) or token (after it)."""
         self._logprobs: array[float] = array("f")
+        self.prompt_tokens = 0
+        """As the pipeline counted them, where it does; known at the end."""
         self._ids: array[int] = array("i")
         self._waiter: asyncio.Future[None] | None = None
         self._cancel = cancel

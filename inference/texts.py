@@ -10,6 +10,7 @@ from inference.tokenizer import TextCodec
 from inference.tools.families import FAMILIES
 from inference.tools.family import Family
 from inference.types import ModelSpec
+from inference.vision import ImageTokens, looks
 
 KEPT = 8
 """Models whose tokenizer stays in memory; a vocabulary of 150,000 takes some 60 MB."""
@@ -18,8 +19,12 @@ KEPT = 8
 class Text:
     """What a model needs to turn messages into token ids and ids into text."""
 
-    def __init__(self, codec: TextCodec, template: ChatTemplate | None) -> None:
+    def __init__(
+        self, codec: TextCodec, template: ChatTemplate | None, image_tokens: ImageTokens | None = None
+    ) -> None:
+        """`image_tokens`: of a model that looks at images."""
         self.codec = codec
+        self.image_tokens = image_tokens
         self._template = template
 
     @property
@@ -33,7 +38,8 @@ class Text:
 
 
 def _open(spec: ModelSpec) -> Text:
-    return Text(TextCodec.open(spec), ChatTemplate.open(spec) if spec.kind == "chat" else None)
+    template = ChatTemplate.open(spec) if spec.kind == "chat" else None
+    return Text(TextCodec.open(spec), template, ImageTokens(spec) if looks(spec) else None)
 
 
 class Texts:

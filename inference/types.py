@@ -138,11 +138,23 @@ class ToolCall(Struct, frozen=True, tag="tool_call"):
     arguments: dict[str, Any]
 
 
+class Image(Struct, frozen=True, kw_only=True):
+    """An image of a message, as the client sent it: a file in one of the formats of `worker.image_files`."""
+
+    data: bytes
+    field: str
+    """Where it stands in the request, for errors: 'messages[0].images[1]'."""
+    at: int = 0
+    """Characters of the message's content that come before it."""
+
+
 class Message(Struct, frozen=True, kw_only=True):
     """One turn. `role` is lower case; 'developer' has become 'system'."""
 
     role: str
     content: str = ""
+    images: tuple[Image, ...] = ()
+    """In the order of their places in `content`."""
     thinking: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_name: str = ""

@@ -23,7 +23,7 @@ from msgspec import Struct, structs
 from inference.chat_template import ChatTemplate
 from inference.errors import BadRequest, ModelDamaged, ModelNotFound
 from inference.types import Message
-from registry import blobs, folder, go_template, install, lora, names, parameters, sources, store
+from registry import blobs, folder, go_template, install, ir, lora, names, parameters, sources, store
 from registry.convert import Precision
 from registry.disk_errors import disk_errors
 from registry.modelfile import ROLES, Said
@@ -219,7 +219,7 @@ def _from_files(recipe: Recipe, name: names.Name, say: Say, cancelled: Callable[
             for relative, (path, _) in found.items():
                 _link(path, gathered / relative)
         layers = [f"using existing layer sha256:{sha256}" for _, sha256 in found.values()]
-        if "openvino_model.xml" in found:
+        if f"{ir.parts(found)[0]}.xml" in found:
             sources.check_ir(gathered, [*found])
             _write_sums(gathered, {relative: sha256 for relative, (_, sha256) in found.items()})
             made = gathered

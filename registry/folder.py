@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -21,7 +21,7 @@ from inference import infill
 from inference.chat_template import ChatTemplate
 from inference.errors import BadRequest, ModelDamaged
 from inference.types import Kind, Message, ModelSpec, Pooling
-from registry import weights
+from registry import ir, weights
 
 READER_VERSION: Final = 2
 """Raised whenever `read` finds something new or otherwise in the same files: rows of older readers are read
@@ -90,15 +90,15 @@ def read(folder: Path) -> Folder:
     listed = sums(folder)
     files = {name: (_size(folder, name), sha256) for name, sha256 in sorted(listed.items())}
     config = _json(folder, "config.json")
-    text_config = config.get("text_config") or config
-    kind = _kind(folder, config)
-    template = _template(folder) if kind == "chat" else None
-    can = {"completion", *template.capabilities} if template else {"embedding"}
+    text_config = config.get("text_config") or config.get("llm_config") or config
+    seeing = frozenset({"vision"}) if ir.looks(files) else frozenset[str]()
+    kind = "chat" if seeing else _kind(folder, config)
+    template = _template(folder, seeing) if kind == "chat" else None
+    can = {"completion", *template.capabilities, *seeing} if template else {"embedding"}
     if template and infill_tokens(folder):
         can.add("insert")
-    ir = _weights(folder)
-    heads = int(text_config.get("num_attention_heads") or 0)
-    width = int(text_config.get("hidden_size") or 0)
+    graph = _weights(folder, files)
+    shape = _shape(folder, text_config, seeing=bool(seeing))
     pooling, normalize = _pooling(folder)
     return Folder(
         path=str(folder),
@@ -108,14 +108,14 @@ def read(folder: Path) -> Folder:
         kind=kind,
         architecture=str((config.get("architectures") or [""])[0]),
         family=str(config.get("model_type") or ""),
-        parameter_count=ir.count,
-        quantization=ir.quantization,
+        parameter_count=graph.count,
+        quantization=graph.quantization,
         context_length=_context_length(folder, text_config),
-        embedding_length=width,
-        block_count=int(text_config.get("num_hidden_layers") or 0),
-        head_count=heads,
-        head_count_kv=int(text_config.get("num_key_value_heads") or heads),
-        head_length=int(text_config.get("head_dim") or (width // heads if heads else 0)),
+        embedding_length=int(text_config.get("hidden_size") or 0),
+        block_count=shape.layers,
+        head_count=int(text_config.get("num_attention_heads") or 0),
+        head_count_kv=shape.heads,
+        head_length=shape.width,
         tokenizer=_tokenizer(folder, text_config),
         capabilities=[capability for capability in CAPABILITIES if capability in can],
         pooling=pooling,
@@ -173,10 +173,26 @@ def _context_length(folder: Path, config: Mapping[str, Any]) -> int:
     return positions
 
 
-def _template(folder: Path) -> ChatTemplate:
+def _shape(folder: Path, config: Mapping[str, Any], *, seeing: bool) -> weights.KvShape:
+    """Of the KV cache. The configuration of a model that looks at images leaves out what is its family's default, so
+    that its graph is asked."""
+    if seeing and (found := weights.kv_shape(folder / f"{ir.LANGUAGE}.xml")) is not None:
+        return found
+    heads = int(config.get("num_attention_heads") or 0)
+    width = int(config.get("hidden_size") or 0)
+    return weights.KvShape(
+        layers=int(config.get("num_hidden_layers") or 0),
+        heads=int(config.get("num_key_value_heads") or heads),
+        width=int(config.get("head_dim") or (width // heads if heads else 0)),
+    )
+
+
+def _template(folder: Path, seeing: frozenset[str]) -> ChatTemplate:
     """Compiled and tried, as the engine will use it."""
     try:
-        template = ChatTemplate.open(ModelSpec(name=folder.name, digest="", path=folder, kind="chat"))
+        template = ChatTemplate.open(
+            ModelSpec(name=folder.name, digest="", path=folder, kind="chat", capabilities=seeing)
+        )
         template.tried((Message(role="user", content="?"),))
         return template
     except BadRequest as error:
@@ -213,14 +229,17 @@ def infill_tokens(folder: Path) -> infill.Tokens | None:
     return infill.find(added | plain)
 
 
-def _weights(folder: Path) -> weights.Weights:
-    name = "openvino_model.xml"
-    try:
-        return weights.read(folder / name)
-    except OSError:
-        raise ModelDamaged(folder.name, name, "is missing") from None
-    except ElementTree.ParseError as error:
-        raise ModelDamaged(folder.name, name, f"is not XML: {error}") from error
+def _weights(folder: Path, names: Container[str]) -> weights.Weights:
+    """Of all parts together; the precision is that of the language model."""
+    found = []
+    for name in (f"{part}.xml" for part in ir.parts(names)):
+        try:
+            found.append(weights.read(folder / name))
+        except OSError:
+            raise ModelDamaged(folder.name, name, "is missing") from None
+        except ElementTree.ParseError as error:
+            raise ModelDamaged(folder.name, name, f"is not XML: {error}") from error
+    return weights.Weights(sum(part.count for part in found), found[0].quantization)
 
 
 def _licence(folder: Path) -> str:

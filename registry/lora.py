@@ -15,6 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from inference.errors import BadRequest
+from registry import ir
 
 CONFIG: Final = "adapter_config.json"
 MOST: Final = 8
@@ -59,12 +60,11 @@ def read(path: Path, shown: str) -> Shape:
 
 def check_fits(shape: Shape, model: Path, shown: str) -> int:
     """How many of its layers the model has. Raises BadRequest when that is none: it would change nothing."""
+    graph = f"{ir.LANGUAGE if (model / f'{ir.LANGUAGE}.xml').is_file() else ir.WHOLE}.xml"
     try:
-        known = set(_WEIGHED.findall((model / "openvino_model.xml").read_text("utf-8")))
+        known = set(_WEIGHED.findall((model / graph).read_text("utf-8")))
     except OSError:
-        raise _refused(
-            shown, "cannot be compared with the model, whose openvino_model.xml is missing"
-        ) from None
+        raise _refused(shown, f"cannot be compared with the model, whose {graph} is missing") from None
     used = sum(any(layer.removeprefix(prefix) in known for prefix in _PREFIXES) for layer in shape.layers)
     if not used:
         example = min(shape.layers)[:120]

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from django.template.defaultfilters import filesizeformat
 from msgspec import Struct
 
+from registry import ir
 from registry.hub_errors import HubUnavailable, NoModelFiles, TooLarge, UnsafeName
 
 Format = Literal["openvino", "safetensors", "gguf"]
@@ -30,7 +31,7 @@ _BESIDE: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _WEIGHTS: Final[dict[Format, re.Pattern[str]]] = {
-    "openvino": re.compile(r"openvino_(?:model|tokenizer|detokenizer)\.(?:xml|bin)", re.ASCII),
+    "openvino": ir.PATTERN,
     "safetensors": re.compile(r"model(?:-\d{5}-of-\d{5})?\.safetensors", re.ASCII),
     "gguf": re.compile(r"[\w-][\w.-]*\.gguf", re.ASCII | re.IGNORECASE),
 }
@@ -88,15 +89,16 @@ def check_name(repo: str, name: str) -> None:
 
 
 def _format(repo: str, names: set[str]) -> Format:
-    if {"openvino_model.xml", "openvino_model.bin"} <= names:
+    if all(name in names for name in ir.files(names)):
         return "openvino"
     if "config.json" in names and any(_WEIGHTS["safetensors"].fullmatch(name) for name in names):
         return "safetensors"
     if any(_WEIGHTS["gguf"].fullmatch(name) for name in names):
         return "gguf"
-    if "openvino_model.xml" in names:
+    if f"{ir.parts(names)[0]}.xml" in names:
+        missing = next(name for name in ir.files(names) if name not in names)
         raise NoModelFiles(
-            f"{repo} has openvino_model.xml without openvino_model.bin; use a complete repository"
+            f"{repo} has {ir.parts(names)[0]}.xml without {missing}; use a complete repository"
         )
     deeper = sorted(name for name in names if name.endswith("/openvino_model.xml"))
     if deeper:

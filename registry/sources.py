@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
+from registry import ir
 from registry.refusals import ImportRefused
 
 Kind = Literal["openvino", "gguf", "safetensors", "onnx"]
@@ -75,7 +76,7 @@ def _file(path: Path) -> Source:
 
 
 def _folder(path: Path) -> Source:
-    if (path / "openvino_model.xml").is_file():
+    if any((path / f"{part}.xml").is_file() for part in (ir.WHOLE, ir.LANGUAGE)):
         return Source("openvino", path)
     if any(path.glob("*.safetensors")):
         return Source("safetensors", path)
@@ -124,10 +125,10 @@ def config(folder: Path) -> dict[str, Any]:
 def check_ir(folder: Path, names: Iterable[str]) -> None:
     """Raises ImportRefused unless the files of these names, of a folder of IR, are all that a model needs."""
     architecture = str((config(folder).get("architectures") or [""])[0])
-    needed = ["openvino_model.xml", "openvino_model.bin", *_TOKENIZERS]
-    if architecture.endswith(("ForCausalLM", "ForConditionalGeneration")):
-        needed += ["openvino_detokenizer.xml", "openvino_detokenizer.bin"]
     there = set(names)
+    needed = [*ir.files(there), *_TOKENIZERS]
+    if ir.looks(there) or architecture.endswith(("ForCausalLM", "ForConditionalGeneration")):
+        needed += ["openvino_detokenizer.xml", "openvino_detokenizer.bin"]
     for name in needed:
         if name not in there:
             raise ImportRefused(

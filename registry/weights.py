@@ -47,6 +47,34 @@ def read(xml: Path) -> Weights:
     return Weights(elements.total(), most[0][0] if most else "")
 
 
+class KvShape(Struct, frozen=True):
+    """Of the KV cache: what one token takes."""
+
+    layers: int
+    heads: int
+    width: int
+
+
+def kv_shape(xml: Path) -> KvShape | None:
+    """From the variables that keep keys and values, two a layer; None without any.
+
+    Raises OSError and ElementTree.ParseError.
+    """
+    shapes: Counter[tuple[int, int]] = Counter()
+    for _, layer in ElementTree.iterparse(xml, events=("end",)):
+        if layer.tag == "layer":
+            data = layer.find("data")
+            if layer.get("type") == "ReadValue" and data is not None:
+                sides = data.get("variable_shape", "").split(",")
+                if len(sides) == 4 and sides[1].isdigit() and sides[3].isdigit():
+                    shapes[int(sides[1]), int(sides[3])] += 1
+            layer.clear()
+    if not shapes:
+        return None
+    (heads, width), _ = shapes.most_common(1)[0]
+    return KvShape(shapes.total() // 2, heads, width)
+
+
 def _elements(constant: ElementTree.Element) -> Counter[str]:
     data = constant.find("data")
     label = _LABELS.get(data.get("element_type", "")) if data is not None else None

@@ -219,7 +219,7 @@ def test_a_generate_without_a_prompt_only_loads() -> None:
     ("fields", "field"),
     [
         ({"template": "{{ .Prompt }}"}, "template"), ({"suffix": "}", "raw": True}, "suffix"),
-        ({"images": ["aGk="]}, "images"), ({"width": 512}, "width"),
+        ({"suffix": "}", "images": ["aGk="]}, "images"), ({"width": 512}, "width"),
         ({"logprobs": True, "top_logprobs": 3}, "top_logprobs"),
     ],
 )  # fmt: skip
@@ -227,11 +227,6 @@ def test_what_is_not_offered_is_refused_by_name(fields: Any, field: Any) -> None
     with pytest.raises(BadRequest, match=f'^"{field}": ') as refusal:
         generate(**fields)
     assert refusal.value.field == field
-
-
-def test_images_in_a_message_are_refused_by_name() -> None:
-    with pytest.raises(BadRequest, match=r'^"messages\[0\].images": this model does not take images$'):
-        chat(messages=[{"role": "user", "content": "what is it?", "images": ["aGk="]}])
 
 
 @pytest.mark.parametrize("count", [-1, 21])

@@ -109,7 +109,6 @@ def content(*parts: Any) -> Any:
     return {"messages": [{"role": "user", "content": list(parts)}]}
 
 
-IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
 REMOTE = {"type": "image_url", "image_url": "https://example.com/cat.png"}
 
 
@@ -124,8 +123,6 @@ REMOTE = {"type": "image_url", "image_url": "https://example.com/cat.png"}
         (content("text"), "invalid message format"),
         (content({"type": "video"}), "invalid message format"),
         (content(REMOTE), "image URLs are not currently supported, please use base64 encoded data instead"),
-        (content(IMAGE), '"image_url": this model does not take images'),
-        (content({"type": "image_url", "image_url": {"url": "cat"}}), "invalid image input"),
         (
             content({"type": "input_audio", "input_audio": {}}),
             '"input_audio": this model does not take audio',

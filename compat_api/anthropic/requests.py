@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
+from compat_api import images
 from compat_api.decoding import BodyDecoder
 from compat_api.efforts import EFFORTS
 from compat_api.refusals import require_model
@@ -177,7 +178,13 @@ def _constraint(wire: CountBody) -> Constraint | None:
 def _system(given: object) -> str:
     if given is None or isinstance(given, str):
         return given or ""
-    return "\n\n".join(_texts("system", _blocks("system", given)))
+    blocks = _blocks("system", given)
+    for block in blocks:
+        if block["type"] == "image":
+            raise BadRequest("system: images belong to a turn of the user", "system")
+    return "\n\n".join(
+        _content("system", [block]).text for block in blocks if block["type"] in ("text", "document")
+    )
 
 
 def _tools(wire: list[WireTool] | None) -> tuple[Tool, ...]:
@@ -203,12 +210,19 @@ def _turn(field: str, wire: WireMessage) -> list[Message]:
     if isinstance(wire.content, str):
         return [Message(role=wire.role, content=wire.content)]
     blocks = _blocks(f"{field}.content", wire.content)
-    results = [_result(field, block) for block in blocks if block["type"] == "tool_result"]
+    results = [
+        _result(f"{field}.content.{index}", block)
+        for index, block in enumerate(blocks)
+        if block["type"] == "tool_result"
+    ]
     calls = tuple(_call(block) for block in blocks if block["type"] == "tool_use")
-    text = "\n".join(_texts(field, blocks))
+    content = _content(f"{field}.content", blocks)
     thinking = "".join(str(block.get("thinking") or "") for block in blocks if block["type"] == "thinking")
-    if text or calls or thinking or not results:
-        results.append(Message(role=wire.role, content=text, thinking=thinking, tool_calls=calls))
+    if content or calls or thinking or not results:
+        said = Message(
+            role=wire.role, content=content.text, images=content.images, thinking=thinking, tool_calls=calls
+        )
+        results.append(images.of_the_user_alone(field, said))
     return results
 
 
@@ -220,24 +234,26 @@ def _blocks(field: str, given: object) -> list[dict[str, Any]]:
     return given
 
 
-def _texts(field: str, blocks: list[dict[str, Any]]) -> list[str]:
-    texts = []
-    for block in blocks:
+def _content(field: str, blocks: list[dict[str, Any]]) -> images.Parts:
+    """What a turn says and shows; blocks of other kinds are read elsewhere."""
+    parts = images.Parts()
+    for index, block in enumerate(blocks):
         if block["type"] == "text":
             if not isinstance(block.get("text"), str):
                 raise BadRequest(f"{field}: a text block without text", field)
-            texts.append(block["text"])
-        elif block["type"] in ("image", "document"):
-            raise BadRequest(_media_fault(block), field)
-    return texts
+            parts.say(block["text"])
+        elif block["type"] == "document":
+            raise BadRequest("this model does not take documents", field)
+        elif block["type"] == "image":
+            _show(parts, f"{field}.{index}.source", block.get("source"))
+    return parts
 
 
-def _media_fault(block: dict[str, Any]) -> str:
-    source = block.get("source")
+def _show(parts: images.Parts, at: str, source: object) -> None:
     kind = source.get("type") if isinstance(source, dict) else None
-    if block["type"] == "image" and kind != "base64":
-        return f"invalid image source type: {kind}. Only base64 images are supported."
-    return f"this model does not take {block['type']}s"
+    if not isinstance(source, dict) or kind != "base64":
+        raise BadRequest(f"invalid image source type: {kind}. Only base64 images are supported.", at)
+    parts.show(f"{at}.data", base64=source.get("data") or "")
 
 
 def _call(block: dict[str, Any]) -> ToolCall:
@@ -254,7 +270,6 @@ def _result(field: str, block: dict[str, Any]) -> Message:
         raise BadRequest("tool_result block missing required 'tool_use_id' field", "messages")
     content = block.get("content")
     if content is None or isinstance(content, str):
-        text = content or ""
-    else:
-        text = "\n".join(_texts(field, _blocks(f"{field}.content", content)))
-    return Message(role="tool", content=text, tool_call_id=call_id)
+        return Message(role="tool", content=content or "", tool_call_id=call_id)
+    parts = _content(f"{field}.content", _blocks(f"{field}.content", content))
+    return Message(role="tool", content=parts.text, images=parts.images, tool_call_id=call_id)

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from compat_api.decoding import BodyDecoder
 from compat_api.ollama.requests import EMPTY_BODY
-from compat_api.refusals import refuse_images, require_model
+from compat_api.refusals import refuse, require_model
 from inference.errors import BadRequest
 from registry import names
 from registry.creation import Recipe
@@ -103,7 +103,7 @@ def parse_create(body: bytes) -> CreateRequest:
 
 
 def _said(index: int, wire: WireSaid) -> Said:
-    refuse_images(f"messages[{index}].images", wire.images)
+    refuse(f"messages[{index}].images", wire.images, "a model's own turns have no images")
     return Said((wire.role or "").lower(), wire.content or "")
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from compat_api import logprobs
+from compat_api import images, logprobs
 from compat_api.decoding import BodyDecoder, quoted, raw_text
 from compat_api.dialect import Preload
 from compat_api.efforts import THINK_LEVELS
 from compat_api.keep_alive import keep_alive_s
 from compat_api.ollama import responses
 from compat_api.ollama.options import read_options
-from compat_api.refusals import refuse, refuse_images, require_model
+from compat_api.refusals import refuse, require_model
 from compat_api.tools import WireTool, read_tools, role_name, with_tool_names
 from inference.errors import BadRequest, ModelNotFound
 from inference.types import (
@@ -44,7 +44,7 @@ class WireMessage(Struct):
     role: str | None = None
     content: str | None = None
     thinking: str | None = None
-    images: list[Any] | None = None
+    images: list[str] | None = None
     tool_calls: list[WireToolCall] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
@@ -77,7 +77,7 @@ class GenerateBody(GenerationBody):
     template: str | None = None
     context: list[int] | None = None
     raw: bool | None = None
-    images: list[Any] | None = None
+    images: list[str] | None = None
     width: int | None = None
     height: int | None = None
     steps: int | None = None
@@ -127,14 +127,14 @@ def parse_generate(body: bytes) -> ChatRequest | Preload:
     if not wire.prompt and not wire.suffix:
         return _preload(wire, wire.model, responses.generate_loaded(wire.model))
     system = [Message(role="system", content=wire.system)] if wire.system else []
-    prompt = Message(role="user", content=wire.prompt or "")
+    prompt = Message(role="user", content=wire.prompt or "", images=images.listed("images", wire.images))
     if wire.raw:
         return msgspec.structs.replace(_generation(wire, wire.model, (prompt,)), raw=True, think=False)
     return msgspec.structs.replace(
         _generation(wire, wire.model, (prompt,) if wire.suffix else (*system, prompt)),
         suffix=wire.suffix or "",
         before=tuple(wire.context or ()),
-        return_ids=True,
+        return_ids=not prompt.images,  # ids could not say which images they stood for
     )
 
 
@@ -148,7 +148,8 @@ def _refuse_generate_extras(wire: GenerateBody) -> None:
             wire.suffix,
             "raw mode takes no suffix; write the tokens into the prompt, or leave raw out",
         )
-    refuse_images("images", wire.images)
+    if wire.suffix:
+        refuse("images", wire.images, "a prompt with a suffix takes no images")
     for field in ("width", "height", "steps"):
         refuse(field, getattr(wire, field), "this model does not make images")
 
@@ -182,15 +183,17 @@ def _preload(wire: GenerationBody, model: str, answer: responses.Answer) -> Prel
 
 
 def _message(index: int, wire: WireMessage) -> Message:
-    refuse_images(f"messages[{index}].images", wire.images)
-    return Message(
+    field = f"messages[{index}].images"
+    message = Message(
         role=role_name(wire.role),
         content=wire.content or "",
+        images=images.listed(field, wire.images),
         thinking=wire.thinking or "",
         tool_calls=tuple(_tool_call(index, call) for call in wire.tool_calls or ()),
         tool_name=wire.tool_name or "",
         tool_call_id=wire.tool_call_id or "",
     )
+    return images.of_the_user_alone(field, message)
 
 
 def _tool_call(index: int, wire: WireToolCall) -> ToolCall:

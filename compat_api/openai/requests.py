@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from compat_api import logprobs
+from compat_api import images, logprobs
 from compat_api.decoding import BodyDecoder, raw_text
 from compat_api.dialect import Several
 from compat_api.efforts import EFFORTS
@@ -116,7 +116,7 @@ def parse_chat(body: bytes) -> ChatRequest | Several:
     choice = chosen(wire.tool_choice, wire.parallel_tool_calls)
     request = ChatRequest(
         model=require_model(wire.model),
-        messages=with_tool_names([_message(message) for message in wire.messages]),
+        messages=with_tool_names([_message(index, message) for index, message in enumerate(wire.messages)]),
         tools=offered(_tools(wire), choice) if wire.tool_choice != "none" else (),
         tool_choice=choice,
         think=_think(wire),
@@ -193,16 +193,20 @@ def json_constraint(kind: str | None, schema: Raw, field: str, schema_field: str
     return Constraint(text)
 
 
-def _message(wire: WireMessage) -> Message:
+def _message(index: int, wire: WireMessage) -> Message:
     calls = tuple(_tool_call(call) for call in wire.tool_calls or ())
-    return Message(
+    field = f"messages[{index}].content"
+    content = _content(field, wire.content, has_calls=bool(calls))
+    message = Message(
         role=role_name(wire.role),
-        content=_content(wire.content, has_calls=bool(calls)),
+        content=content.text,
+        images=content.images,
         thinking=wire.reasoning or "",
         tool_calls=calls,
         tool_name=(wire.name or "") if wire.role == "tool" else "",
         tool_call_id=wire.tool_call_id or "",
     )
+    return images.of_the_user_alone(field, message)
 
 
 def _tool_call(wire: WireToolCall) -> ToolCall:
@@ -214,14 +218,17 @@ def _tool_call(wire: WireToolCall) -> ToolCall:
     return ToolCall(wire.id or "", function.name or "", arguments)
 
 
-def _content(content: object, *, has_calls: bool) -> str:
-    """The text; parts are joined by line ends, as they would stand in one message."""
+def _content(field: str, content: object, *, has_calls: bool) -> images.Parts:
+    parts = images.Parts()
     if isinstance(content, str):
-        return content
+        parts.say(content)
+        return parts
     if content is None and has_calls:
-        return ""
+        return parts
     if isinstance(content, list):
-        return "\n".join([_part(part) for part in content])
+        for index, part in enumerate(content):
+            _add_part(parts, f"{field}[{index}]", part)
+        return parts
     kinds = {
         type(None): "<nil>",
         bool: "bool",
@@ -234,28 +241,22 @@ def _content(content: object, *, has_calls: bool) -> str:
     )
 
 
-def _part(part: object) -> str:
+def _add_part(parts: images.Parts, field: str, part: object) -> None:
     if not isinstance(part, dict):
         raise BadRequest("invalid message format", "messages.content")
     kind, text = part.get("type"), part.get("text")
     if kind == "text" and isinstance(text, str):
-        return text
-    if kind == "image_url":
-        raise BadRequest(_image_fault(part.get("image_url")), "messages.content")
-    if kind == "input_audio":
+        parts.say(text)
+    elif kind == "image_url":
+        image = part.get("image_url")
+        url = image.get("url") if isinstance(image, dict) else image
+        if not isinstance(url, str):
+            raise BadRequest("invalid message format", "messages.content")
+        parts.show(f"{field}.image_url", uri=url)
+    elif kind == "input_audio":
         raise BadRequest('"input_audio": this model does not take audio', "messages.content")
-    raise BadRequest("invalid message format", "messages.content")
-
-
-def _image_fault(image: object) -> str:
-    url = image.get("url") if isinstance(image, dict) else image
-    if not isinstance(url, str):
-        return "invalid message format"
-    if url.startswith(("http://", "https://")):
-        return "image URLs are not currently supported, please use base64 encoded data instead"
-    if not url.startswith("data:image/"):
-        return "invalid image input"
-    return '"image_url": this model does not take images'
+    else:
+        raise BadRequest("invalid message format", "messages.content")
 
 
 def parse_embeddings(body: bytes) -> EmbedRequest:

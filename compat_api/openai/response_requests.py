@@ -10,7 +10,7 @@ import orjson
 from msgspec import Raw, Struct
 from orjson import Fragment
 
-from compat_api import logprobs
+from compat_api import images, logprobs
 from compat_api.decoding import BodyDecoder, raw_text
 from compat_api.efforts import EFFORTS
 from compat_api.openai.requests import StreamOptions, json_constraint
@@ -198,7 +198,9 @@ def _add(turns: list[Message], at: str, item: dict[str, Any]) -> None:
     match item.get("type"):
         case None | "message" if "role" in item:
             role = role_name(item["role"] if isinstance(item["role"], str) else "")
-            message = Message(role=role, content=_text(f"{at}.content", item.get("content")))
+            content = _content(f"{at}.content", item.get("content"))
+            message = Message(role=role, content=content.text, images=content.images)
+            images.of_the_user_alone(f"{at}.content", message)
             if role == "assistant":
                 _say(turns, content=message.content)
             else:
@@ -206,8 +208,11 @@ def _add(turns: list[Message], at: str, item: dict[str, Any]) -> None:
         case str() as kind if kind in _CALLS:
             _say(turns, call=read_call(at, item))
         case str() as kind if kind in _RESULTS:
-            output = _text(f"{at}.output", item.get("output"))
-            turns.append(Message(role="tool", content=output, tool_call_id=str(item.get("call_id") or "")))
+            output = _content(f"{at}.output", item.get("output"))
+            call_id = str(item.get("call_id") or "")
+            turns.append(
+                Message(role="tool", content=output.text, images=output.images, tool_call_id=call_id)
+            )
         case "reasoning":
             _say(turns, thinking=_thoughts(item))
         case "item_reference":
@@ -234,21 +239,35 @@ def _thoughts(item: dict[str, Any]) -> str:
     return "\n".join(str(part.get("text") or "") for part in parts if isinstance(part, dict))
 
 
-def _text(at: str, content: object) -> str:
-    """A text, or text parts joined by line ends."""
+def _content(at: str, content: object) -> images.Parts:
+    parts = images.Parts()
     if content is None or isinstance(content, str):
-        return content or ""
-    return "\n".join([_part(f"{at}[{index}]", part) for index, part in enumerate(_list(content, at))])
+        parts.say(content or "")
+        return parts
+    for index, part in enumerate(_list(content, at)):
+        _add_part(parts, f"{at}[{index}]", part)
+    return parts
 
 
-def _part(at: str, part: object) -> str:
+def _add_part(parts: images.Parts, at: str, part: object) -> None:
     kind = part.get("type") if isinstance(part, dict) else None
     text = part.get("text", part.get("refusal")) if isinstance(part, dict) else None
     if kind in ("input_text", "output_text", "text", "summary_text", "refusal") and isinstance(text, str):
-        return text
-    if kind in ("input_image", "input_file", "input_audio"):
+        parts.say(text)
+    elif isinstance(part, dict) and kind == "input_image":
+        _show(parts, at, part)
+    elif kind in ("input_file", "input_audio"):
         raise BadRequest(f"{at}: this model does not take {str(kind).removeprefix('input_')}s", at)
-    raise BadRequest(f"{at}: not a part with text", at)
+    else:
+        raise BadRequest(f"{at}: not a part with text", at)
+
+
+def _show(parts: images.Parts, at: str, part: dict[str, Any]) -> None:
+    image = part.get("image_url")
+    url = image.get("url") if isinstance(image, dict) else image
+    if not isinstance(url, str):
+        raise BadRequest(f"{at}.image_url: give a data URI; files are not stored here", at)
+    parts.show(f"{at}.image_url", uri=url)
 
 
 def _list(given: object, at: str = "") -> list[Any]:

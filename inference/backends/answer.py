@@ -83,7 +83,8 @@ class Answer:
         if ids and stop:
             ids = without_stop(ids, len(self._job.prompt_ids), stop, self._codec)
         return Finish(
-            reason=reason, prompt_tokens=len(self._job.prompt_ids), completion_tokens=self.meter.completion_tokens,
+            reason=reason, prompt_tokens=run.prompt_tokens or len(self._job.prompt_ids),
+            completion_tokens=self.meter.completion_tokens,
             total_s=now - self._job.began, load_s=self._load_s, prefill_s=first - run.submitted_at,
             decode_s=(run.ended_at or now) - first, stop_sequence=stop, ids=ids,
         )  # fmt: skip

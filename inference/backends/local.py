@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 
 from msgspec import structs
 
+from inference import vision
 from inference.admission import DeviceQueue, Slot
 from inference.backend import ChatJob, EmbedJob
 from inference.backends.answer import answer_of
@@ -49,6 +50,10 @@ class LocalBackend:
     def candidate(self, spec: ModelSpec, num_ctx: int | None) -> Candidate:
         held = self._pool.peek(spec, self.id)
         ready = held is not None and held.is_ready and not held.evicting
+        if vision.looks(spec) and self.id.startswith("NPU"):
+            return Candidate(
+                device=self.id, incapable="it does not run models that look at images", ready=False
+            )
         history, key = self._pool.history, (spec.load_key, self.id)
         limit = self._pool.room.context_of(spec)
         try:
@@ -199,7 +204,8 @@ def _add_frame(id: int, job: ChatJob, room: int, eos_ids: frozenset[int]) -> wir
     sampling = job.sampling
     asked = sampling.max_tokens
     return wire.Add(
-        id=id, ids=wire.pack_ids(list(job.prompt_ids)),
+        id=id, ids=b"" if job.prompt else wire.pack_ids(list(job.prompt_ids)), prompt=job.prompt,
+        images=tuple((image.field, image.data) for image in vision.images_of(job.request.messages)),
         max_new_tokens=min(asked, room) if asked is not None and asked > 0 else room,
         temperature=sampling.temperature or 0.0, top_p=sampling.top_p or 1.0, top_k=sampling.top_k or 0,
         min_p=sampling.min_p or 0.0, seed=secrets.randbits(31) if sampling.seed is None else sampling.seed,

@@ -231,8 +231,8 @@ def tokenizer_json(vocab_size: int) -> dict[str, Any]:
     return dict(json.loads(tokenizer.to_str()))
 
 
-def tokenizer_models(content: dict[str, Any]) -> tuple[Any, Any]:
-    """Tokenizer and detokenizer as OpenVINO models; convert_tokenizer would need transformers."""
+def tokenizer_models(content: dict[str, Any], split: str = "") -> tuple[Any, Any]:
+    """Tokenizer and detokenizer as OpenVINO models, without transformers. `split`: the regex of its words."""
     added = {token["id"]: token["content"] for token in content["added_tokens"]}
     skipped = [token["id"] for token in content["added_tokens"] if token["special"]]
     model = steps.BPETokenizationStep.from_hf_json(content)
@@ -240,7 +240,9 @@ def tokenizer_models(content: dict[str, Any]) -> tuple[Any, Any]:
     line.add_steps(
         [
             steps.SpecialTokensSplit.from_string_iter(added.values()),
-            steps.RegexSplitStep.byte_level_splitter(),
+            steps.RegexSplitStep(split, behaviour="isolate")
+            if split
+            else steps.RegexSplitStep.byte_level_splitter(),
             steps.BytesToCharsStep(),
             model,
             steps.CombineSegmentsStep([steps.Sequence()]),

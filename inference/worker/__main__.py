@@ -53,6 +53,10 @@ def make_runner(load: Load, channel: Channel) -> Runner:
         from inference.worker.batching import BatchingRunner
 
         return BatchingRunner(load, channel)
+    if load.role == "vision":
+        from inference.worker.vision import VisionRunner
+
+        return VisionRunner(load, channel)
     if load.role == "static":
         from inference.worker.static import StaticRunner
 

@@ -89,15 +89,19 @@ class BatchingRunner:
             self._cancelled.append(message.id)
 
     def _add(self, add: Add) -> None:
-        ids = numpy.frombuffer(add.ids, dtype=numpy.int32).astype(numpy.int64)[None, :]
         try:
-            handle = self._pipeline.add_request(add.id, openvino.Tensor(ids), generation_config(add))
+            handle = self._submitted(add)
         except (RuntimeError, TypeError, ValueError) as error:  # an invalid configuration harms nobody else
             self._channel.send(RequestFailed(add.id, str(error)))
             return
         self._running[add.id] = handle
         if add.logprobs:
             self._logged[add.id] = array("f")
+
+    def _submitted(self, add: Add) -> Any:
+        """The pipeline's handle of the request. Raises what `add_request` raises; nothing was added then."""
+        ids = numpy.frombuffer(add.ids, dtype=numpy.int32).astype(numpy.int64)[None, :]
+        return self._pipeline.add_request(add.id, openvino.Tensor(ids), generation_config(add))
 
     def step(self) -> None:
         """One engine step. An exception of the pipeline leaves this method: it is lost then."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-Role = Literal["batching", "static", "embedding", "grammar"]
+Role = Literal["batching", "vision", "static", "embedding", "grammar"]
 
 
 class Load(Struct, frozen=True, kw_only=True, tag="load"):
@@ -54,6 +54,10 @@ class Add(Struct, frozen=True, kw_only=True, tag="add"):
     grammar: dict[str, Any] | None = None
     logprobs: bool = False
     """Each token comes with its log probability; batching only."""
+    prompt: str = ""
+    """Instead of `ids`, for a model that looks at images: with a tag for each of them, by its number."""
+    images: tuple[tuple[str, bytes], ...] = ()
+    """(place in the request, file) of each image."""
 
 
 class Cancel(Struct, frozen=True, tag="cancel"):
@@ -117,6 +121,21 @@ class RequestFailed(Struct, frozen=True, tag="request_failed"):
 
     id: int
     message: str
+    field: str = ""
+    """The place in the request that is at fault, where one is."""
+
+
+class Looking(Struct, frozen=True, tag="looking"):
+    """The worker decodes and encodes images, and is silent until it says that this is `done`."""
+
+    done: bool
+
+
+class Counted(Struct, frozen=True, tag="counted"):
+    """The tokens of a prompt as the pipeline counted them, images included; sent before the request's finish."""
+
+    id: int
+    prompt_tokens: int
 
 
 class Embedded(Struct, frozen=True, tag="embedded"):
@@ -140,7 +159,9 @@ class Fatal(Struct, frozen=True, tag="fatal"):
 
 
 ToWorker = Load | Add | Cancel | Embed | Check
-FromWorker = Hello | Loaded | LoadFailed | Step | RequestFailed | Embedded | Checked | Fatal
+FromWorker = (
+    Hello | Loaded | LoadFailed | Step | RequestFailed | Looking | Counted | Embedded | Checked | Fatal
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
