@@ -25,7 +25,6 @@ TAG_BEGINNINGS: Final = (
     "<image>",
     "<video>",
     "<|image_",
-    "(<image>",
 )
 """What GenAI takes for an image or a video in a prompt, beside a model's tokens: its own tags and the families'."""
 
