@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from inference.worker.pixels import rgb, tensor
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
-def saved(image: Image.Image, form: str = "PNG", **how: object) -> bytes:
+def saved(image: Image.Image, form: str = "PNG", **how: Any) -> bytes:
     with BytesIO() as file:
         image.save(file, form, **how)
         return file.getvalue()
@@ -31,7 +32,8 @@ def halves(left: tuple[int, int, int] = RED, right: tuple[int, int, int] = BLUE)
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
 def test_every_format_gives_the_same_pixels(form: str) -> None:
     found = rgb(saved(halves(), form))
-    assert (found.shape, found.dtype) == ((20, 40, 3), np.uint8)
+    assert found.shape == (20, 40, 3)
+    assert found.dtype == np.uint8
     assert np.allclose(found[10, 5].astype(int), RED, atol=12)
     assert np.allclose(found[10, 35].astype(int), BLUE, atol=12)
 
@@ -67,7 +69,7 @@ def test_a_photograph_is_turned_upright_as_its_camera_says() -> None:
     ids=lambda image: image.mode,
 )
 def test_what_is_transparent_is_white(image: Image.Image) -> None:
-    how = {"transparency": 0} if image.mode == "P" else {}
+    how: dict[str, Any] = {"transparency": 0} if image.mode == "P" else {}
     assert tuple(rgb(saved(image, **how))[4, 4]) == (255, 255, 255)
 
 

@@ -37,32 +37,33 @@ def seeing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 def ask(server: RunningServer, client: str, *images: bytes, model: str = "eyes") -> tuple[str, int]:
     """The answer about these images, greedily, and the tokens of the prompt, by the client named."""
+    turns: Any
     if client == "ollama.chat":
-        turn = {"role": "user", "content": QUESTION, "images": list(images)}
-        chat = native(server.url).chat(model, [turn], think=False, options=GREEDY)
+        turns = [{"role": "user", "content": QUESTION, "images": list(images)}]
+        chat = native(server.url).chat(model, turns, think=False, options=GREEDY)
         return chat.message.content or "", chat.prompt_eval_count or 0
     if client == "ollama.generate":
         made = native(server.url).generate(model, QUESTION, images=list(images), think=False, options=GREEDY)
-        return made.response, made.prompt_eval_count or 0
+        return made.response or "", made.prompt_eval_count or 0
     if client == "openai.chat":
+        turns = [{"role": "user", "content": [*map(url_part, images), TEXT]}]
         completion = v1(server.url).chat.completions.create(
-            model=model, temperature=0, reasoning_effort="none",
-            messages=[{"role": "user", "content": [*map(url_part, images), TEXT]}],  # type: ignore[list-item, misc]
-        )  # fmt: skip
+            model=model, messages=turns, temperature=0, reasoning_effort="none"
+        )
         assert completion.usage
         return completion.choices[0].message.content or "", completion.usage.prompt_tokens
     if client == "openai.responses":
-        shown = [{"type": "input_image", "detail": "auto", "image_url": uri(image)} for image in images]
+        shown = [{"type": "input_image", "image_url": uri(image)} for image in images]
+        turns = [{"role": "user", "content": [*shown, {"type": "input_text", "text": QUESTION}]}]
         response = v1(server.url).responses.create(
-            model=model, temperature=0, reasoning={"effort": "none"},
-            input=[{"role": "user", "content": [*shown, {"type": "input_text", "text": QUESTION}]}],  # type: ignore[list-item, misc]
-        )  # fmt: skip
+            model=model, input=turns, temperature=0, reasoning={"effort": "none"}
+        )
         assert response.usage
         return response.output_text, response.usage.input_tokens
+    turns = [{"role": "user", "content": [*map(block, images), TEXT]}]
     message = claude(server.url).messages.create(
-        model=model, max_tokens=100, extra_body=GREEDY,
-        messages=[{"role": "user", "content": [*map(block, images), TEXT]}],  # type: ignore[list-item, misc]
-    )  # fmt: skip
+        model=model, messages=turns, max_tokens=100, extra_body=GREEDY
+    )
     return "".join(part.text for part in message.content if part.type == "text"), message.usage.input_tokens
 
 
@@ -87,8 +88,7 @@ def worker_of(server: RunningServer) -> psutil.Process:
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_answer_is_about_the_image_in_every_dialect(seeing: RunningServer, client: str) -> None:
     answers = {colour: ask(seeing, client, picture(colour)) for colour in ABOUT}
-    for colour, subject in ABOUT.items():
-        assert subject in answers[colour][0]
+    assert all(subject in answers[colour][0] for colour, subject in ABOUT.items())
     assert {tokens for _, tokens in answers.values()} == {35}
     assert ask(seeing, client, picture("red")) == answers["red"]
 
@@ -96,8 +96,8 @@ def test_the_answer_is_about_the_image_in_every_dialect(seeing: RunningServer, c
 def test_the_official_client_sends_a_file(seeing: RunningServer, tmp_path: Path) -> None:
     path = tmp_path / "blue.jpg"
     path.write_bytes(picture("blue", (300, 200), "JPEG"))
-    answer = native(seeing.url).generate("eyes", QUESTION, images=[path], think=False, options=GREEDY)
-    assert ABOUT["blue"] in answer.response
+    answer = native(seeing.url).generate("eyes", QUESTION, images=[str(path)], think=False, options=GREEDY)
+    assert ABOUT["blue"] in (answer.response or "")
 
 
 def test_the_capability_is_shown(seeing: RunningServer) -> None:
@@ -140,7 +140,7 @@ def test_text_alone_is_answered_as_by_a_model_without_eyes(seeing: RunningServer
 
 
 def test_an_image_of_an_earlier_turn_is_still_seen(seeing: RunningServer) -> None:
-    turns = [
+    turns: list[dict[str, Any]] = [
         {"role": "user", "content": "Look.", "images": [text_of(picture("blue"))]},
         {"role": "assistant", "content": "I see."},
         {"role": "user", "content": QUESTION},
