@@ -53,8 +53,9 @@ def without_stop(ids: list[int], prompt_tokens: int, stop: str, codec: TextCodec
 
 
 def texts_of(given: Sequence[Sequence[int]], codec: TextCodec) -> tuple[str, ...]:
-    """The texts that a client had made into the ids of this model; blocking. Raises BadRequest for the ids of another
-    tokenizer: within the vocabulary they would mean other words, and nobody would notice."""
+    """The texts that a client made into the ids of this model, with the tokens that its tokenizer puts around a text;
+    blocking. Raises BadRequest for the ids of another tokenizer: within the vocabulary they would mean other words, and
+    nobody would notice."""
     frame = frozenset(codec.tokens_of("", special=True))
     texts: list[str] = []
     for index, ids in enumerate(given):
@@ -62,9 +63,11 @@ def texts_of(given: Sequence[Sequence[int]], codec: TextCodec) -> tuple[str, ...
         check(ids, codec, field, _WAY_OUT)
         inner = _within(ids, frame)
         text = codec.text_of(inner)
-        if not _says(codec.tokens_of(text, special=False), inner):
+        framed = not frame or (bool(ids) and (ids[0] in frame or ids[-1] in frame))
+        if not framed or not _says(codec.tokens_of(text, special=False), inner):
             raise BadRequest(
-                f"{field}: the ids are not those of this model's tokenizer for any text{_WAY_OUT}", "input"
+                f"{field}: the ids are not those that this model's tokenizer makes of a text{_WAY_OUT}",
+                "input",
             )
         texts.append(text)
     return tuple(texts)

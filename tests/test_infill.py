@@ -75,6 +75,24 @@ def test_what_users_type_never_becomes_a_token_of_control(server: RunningServer,
     assert [id for id in ids if id in control] == control[:3]
 
 
+def test_a_token_behind_the_middle_ends_the_answer(server: RunningServer, coder: str) -> None:
+    """At this temperature every token is as likely; the same prompt without a suffix goes on behind such a token."""
+    ends = {tokens(server, coder, token)[0] for token in QWEN}
+    whole = "<|fim_prefix|>x<|fim_suffix|>y<|fim_middle|>"
+    for seed in range(1, 30):
+        hot = {"temperature": 1000.0, "top_k": 0, "top_p": 1.0, "seed": seed, "num_predict": 1500}
+        answer = generate(server, coder, prompt="x", suffix="y", options=hot)
+        if answer["context"][-1] in ends:
+            break
+    else:
+        pytest.fail("no answer came to such a token")
+    assert answer["done_reason"] == "stop"
+    assert answer["eval_count"] < 1500
+    raw = generate(server, coder, prompt=whole, raw=True, options=hot)
+    assert raw["eval_count"] > answer["eval_count"]
+    assert raw["response"].startswith(answer["response"][:20])
+
+
 def test_the_clients_fill_in(server: RunningServer, coder: str) -> None:
     whole = native(server.url).generate(coder, BEFORE, suffix=BEHIND, options=GREEDY)
     stream = native(server.url).generate(coder, BEFORE, suffix=BEHIND, options=GREEDY, stream=True)
