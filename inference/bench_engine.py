@@ -50,7 +50,7 @@ class EngineTarget:
 
     def start(self, memory_budget_bytes: int = 0) -> None:
         self.stop()
-        self._runner = asyncio.Runner(loop_factory=_loop_factory())
+        self._runner = asyncio.Runner(loop_factory=loop_factory())
         config = EngineConfig(
             device=self._device, memory_budget_bytes=memory_budget_bytes, keep_alive_s=FOREVER
         )
@@ -173,7 +173,7 @@ def cpu_seconds(process: psutil.Process) -> float:
     return total
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """The loop that the server has: uvloop where there is one."""
     try:
         import uvloop

@@ -20,7 +20,7 @@ from inference.bench_sides import BenchError
 
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 HEAD = ("what", "aim", "measured", "spread", "sides", "holds")
-_PRECISION = {"": 3, "ms": 2, "s": 3, "MB": 1, "%": 2, "tok/s": 0}
+_PRECISION = {"": 3, "µs": 1, "ms": 2, "s": 3, "MB": 1, "%": 2, "tok/s": 0}
 _NUMBER = r"-?\d+(?:\.\d+)?"
 
 
@@ -34,7 +34,7 @@ class Quantity(Struct, frozen=True, kw_only=True):
 
     name: str
     what: str
-    unit: Literal["", "ms", "s", "MB", "%"] = ""
+    unit: Literal["", "µs", "ms", "s", "MB", "%"] = ""
     aim: Aim | None = None
 
     def shown(self, value: float) -> str:

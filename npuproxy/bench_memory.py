@@ -126,7 +126,7 @@ def unread_stream(stage: Stage) -> list[Result]:
     growth: list[float] = []
     for index in range(2 if stage.quick else 5):
         stage.say(f"unread-stream: round {index + 1}")
-        with _writing_server() as (process, port):
+        with layer_alone("--serve-stream") as (process, port):
             _take(port, total // 10)
             before = _own_bytes(process)
             growth.append((_peak_of_stream(process, port, total) - before) / MB)
@@ -134,8 +134,9 @@ def unread_stream(stage: Stage) -> list[Result]:
 
 
 @contextlib.contextmanager
-def _writing_server() -> Iterator[tuple[psutil.Process, int]]:
-    command = [sys.executable, str(MANAGE), "bench", "--serve-stream"]
+def layer_alone(*arguments: str) -> Iterator[tuple[psutil.Process, int]]:
+    """The HTTP layer with an application of the benchmark's own: `manage.py bench ARGUMENTS`, and its port."""
+    command = [sys.executable, str(MANAGE), "bench", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from django.conf import settings
 
@@ -52,7 +52,7 @@ class Nothing:
         pass
 
 
-def serve() -> None:
+def serve(application: Callable[[Message, Receive, Send], Awaitable[None]] = application) -> None:
     """Until SIGTERM."""
     sockets = listening.open_sockets("127.0.0.1", 0)
     port: int = sockets[0].getsockname()[1]

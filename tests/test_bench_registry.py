@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from npuproxy.bench_registry import ROWS
-from npuproxy.management.commands import bench
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,8 +48,3 @@ def test_a_row_of_the_other_table_is_refused_by_name(tmp_path: Path, arguments: 
     assert done.returncode == 1
     assert arguments[-1] in done.stderr
     assert "--registry" in done.stderr
-
-
-def test_no_row_has_the_name_of_another() -> None:
-    names = [row.name for row in (*bench.ROWS, *ROWS)]
-    assert len(names) == len(set(names))

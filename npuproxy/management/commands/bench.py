@@ -21,7 +21,7 @@ from inference.bench_models import BENCH_NAME, Subject
 from inference.bench_rows import Stage
 from inference.bench_sides import BenchError
 from inference.errors import InferenceError
-from npuproxy import bench_memory, bench_registry, bench_seed, bench_stream, startup
+from npuproxy import bench_memory, bench_registry, bench_seed, bench_stream, bench_wire, startup
 from npuproxy.bench_server import ServerTarget
 from registry import folder, names
 from registry.models import Model
@@ -33,6 +33,8 @@ ROWS: tuple[Row, ...] = (
     Row((bench_memory.UNREAD,), bench_memory.unread),
     Row((bench_memory.UNREAD_STREAM,), bench_memory.unread_stream),
 )
+TABLES = {"": ROWS, "--registry": bench_registry.ROWS, "--wire": bench_wire.ROWS}
+"""By the flag that asks for it."""
 README = Path(__file__).resolve().parents[3] / "README.md"
 
 
@@ -41,12 +43,16 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        bench.add_arguments(parser, (*ROWS, *bench_registry.ROWS))
-        parser.add_argument(
+        bench.add_arguments(parser, [row for rows in TABLES.values() for row in rows])
+        other = parser.add_mutually_exclusive_group()
+        other.add_argument(
             "--registry",
             action="store_true",
             help=f"instead: a registry of {bench_registry.MODELS:,} models and {bench_registry.DOWNLOADS:,} downloads "
             "beside one of two models",
+        )
+        other.add_argument(
+            "--wire", action="store_true", help="instead: what each dialect adds to a token of a stream"
         )
         parser.add_argument(
             "--write", type=Path, metavar="README.md", help="put the table there, between its markers"
@@ -58,6 +64,7 @@ class Command(BaseCommand):
         parser.add_argument("--seed", nargs=2, type=int, help=argparse.SUPPRESS)
         parser.add_argument("--serve-counted", type=Path, help=argparse.SUPPRESS)
         parser.add_argument("--serve-stream", action="store_true", help=argparse.SUPPRESS)
+        parser.add_argument("--serve-wire", type=int, help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -72,6 +79,8 @@ class Command(BaseCommand):
                 )
             elif options["serve_stream"]:
                 bench_stream.serve()
+            elif options["serve_wire"]:
+                bench_stream.serve(bench_wire.application(options["serve_wire"]))
             elif options["check"]:
                 self._check()
             else:
@@ -80,13 +89,17 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _measure(self, options: dict[str, Any]) -> None:
-        rows = bench_registry.ROWS if options["registry"] else ROWS
-        if foreign := set(options["rows"] or ()) - {row.name for row in rows}:
-            hint = "without --registry" if options["registry"] else "with --registry"
-            raise CommandError(f"measured {hint} only: {', '.join(sorted(foreign))}")
-        whole = not (options["rows"] or options["registry"])
+        table = "--registry" if options["registry"] else "--wire" if options["wire"] else ""
+        rows = TABLES[table]
+        for name in set(options["rows"] or ()) - {row.name for row in rows}:
+            (home,) = (other for other, found in TABLES.items() if name in {row.name for row in found})
+            hint = f"with {home}" if home else f"without {table}"
+            raise CommandError(f"measured {hint} only: {name}")
+        whole = not (options["rows"] or table)
         if options["write"] and (not whole or options["quick"]):
-            raise CommandError("--write wants the whole table: without --rows, --registry and --quick")
+            raise CommandError(
+                "--write wants the whole table: without --rows, --registry, --wire and --quick"
+            )
         report = bench.measure(self._stage(options), bench.chosen(rows, options["rows"]))
         if options["write"]:
             bench_table.write(options["write"], report)
@@ -101,6 +114,8 @@ class Command(BaseCommand):
             sizes = (bench_registry.MODELS // share, bench_registry.DOWNLOADS // share)
             full = bench_registry.FullServer(device, *sizes)
             return Stage(full, [], quick, bench.say)
+        if options["wire"]:
+            return Stage(bench_wire.NoServer({}, device), [], quick, bench.say)
         folders = bench.folders(options["cache"])
         subjects = [Subject(name, spec_row(name, path).spec(), device) for name, path in folders.items()]
         return Stage(ServerTarget({BENCH_NAME: folders[BENCH_NAME]}, device), subjects, quick, bench.say)
