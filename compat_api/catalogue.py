@@ -12,6 +12,7 @@ from compat_api.discovery import KnownModelsView, SearchView
 from compat_api.managing import BlobView, CopyView, DeleteView
 from compat_api.ollama import catalogue as ollama
 from compat_api.openai import catalogue as openai
+from compat_api.thermal import ThermalView
 from compat_api.wire_view import OpenAIRenderer, WireView
 from inference import engine
 from registry import store, vocabulary
@@ -100,6 +101,7 @@ VIEWS: dict[str, type[WireView]] = {
     "cloud.web_search": account.WebSearchView,
     "cloud.web_fetch": account.WebFetchView,
     "recommendations": account.RecommendationsView,
+    "thermal": ThermalView,
     "openai.models": OpenAIModelsView,
     "openai.model": OpenAIModelView,
 }

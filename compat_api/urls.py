@@ -66,6 +66,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("copy", "ollama", "manage", _POST, "/api/copy"),
     Operation("delete", "ollama", "manage", ("DELETE",), "/api/delete"),
     Operation("blob", "ollama", "manage", ("HEAD", "POST"), "/api/blobs/{id}", takes_file=True),
+    Operation("thermal", "ollama", "infer", _GET, "/thermal"),
     Operation("openai.models", "openai", "infer", _GET, "/v1/models"),
     Operation("openai.model", "openai", "infer", _GET, "/v1/models/{id}"),
     Operation("openai.chat", "openai", "infer", _POST, "/v1/chat/completions", streaming=True),

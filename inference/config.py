@@ -32,5 +32,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     log_dir: Path | None = None
     npu_models: int = 1
     busy_wait_s: float = 2.0
+    sysfs_root: Path = Path("/")
+    """Below which the kernel's readings lie: /sys and /proc."""
     loopback_channel: bool = False
     """Reach workers over a loopback port even where a socketpair exists."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from inference import preparation, routing, snapshot
 from inference.backend import Backend, ChatJob, EmbedJob
-from inference.backends.local import LocalBackend
+from inference.backends import local
 from inference.config import EngineConfig
 from inference.constraints import ConstraintChecks
 from inference.errors import (
@@ -37,6 +37,7 @@ from inference.errors import (
 from inference.pool import Pool
 from inference.reports import LoadReport
 from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
+from inference.telemetry.sampler import Sampler
 from inference.texts import Texts
 from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, LoadRequest, ModelSpec
 
@@ -66,6 +67,7 @@ class Engine:
         """`on_load` and `on_record` are told on the event loop and must not block."""
         self.config = config
         self._on_record = on_record
+        self.telemetry = Sampler(config.sysfs_root)
         self.loop: asyncio.AbstractEventLoop | None = None
         self._began = time.time()
         self._emulated: set[str] = set()
@@ -86,6 +88,7 @@ class Engine:
         """Starts the spare worker and returns; the devices are known with its first word."""
         self.loop = asyncio.get_running_loop()
         self._pool.start()
+        self.telemetry.start()
         self._in_background(self._find_devices())
 
     async def drain(self, timeout_s: float) -> None:
@@ -101,6 +104,7 @@ class Engine:
         self._draining = True
         for task in self._background:
             task.cancel()
+        self.telemetry.stop()
         await self._constraints.stop()
         await self._pool.stop()
 
@@ -181,7 +185,8 @@ class Engine:
         self._on_record(record)
 
     def snapshot(self) -> Snapshot:
-        return snapshot.take(self._began, tuple(self._backends.values()), self._pool, tuple(self._records))
+        backends, records = tuple(self._backends.values()), tuple(self._records)
+        return snapshot.take(self._began, backends, self._pool, records, self.telemetry.readings())
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -200,14 +205,7 @@ class Engine:
         if not self._backends:
             devices = await self._pool.spare.devices()
         if not self._backends:  # another request may have found them meanwhile
-            if self.config.npu_emulation and not any(name.startswith("NPU") for name in devices):
-                devices = {"NPU": "NPU emulated on the CPU", **devices}
-                self._emulated.add("NPU")
-            for name, full_name in devices.items():
-                self._backends[name] = LocalBackend(
-                    name, full_name, emulated=name in self._emulated,
-                    config=self.config, pool=self._pool, texts=self.texts,
-                )  # fmt: skip
+            self._backends |= local.backends(devices, self._emulated, self.config, self._pool, self.texts)
         return self._backends
 
     async def _prepare(

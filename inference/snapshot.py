@@ -8,11 +8,16 @@ from inference.backend import Backend
 from inference.held import Held
 from inference.pool import Pool
 from inference.states import LoadedModel, RequestRecord, Snapshot
+from inference.telemetry.readings import Readings
 from inference.types import FOREVER
 
 
 def take(
-    began: float, backends: tuple[Backend, ...], pool: Pool, records: tuple[RequestRecord, ...]
+    began: float,
+    backends: tuple[Backend, ...],
+    pool: Pool,
+    records: tuple[RequestRecord, ...],
+    readings: Readings,
 ) -> Snapshot:
     """From any thread. `began`: Unix time of the engine's start; `records`: the most recent first."""
     now = time.time()
@@ -25,6 +30,7 @@ def take(
         memory_used_bytes=pool.used_bytes(),
         requests=records,
         refused=pool.history.refused(),
+        readings=readings,
     )
 
 

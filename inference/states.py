@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from inference.telemetry.readings import Readings
 from inference.types import ModelSpec, Route
 
 
@@ -82,6 +83,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     memory_used_bytes: int
     requests: tuple[RequestRecord, ...] = ()
     """The most recent first."""
+    readings: Readings = Readings()
+    """Power, heat and load, as of the last sample."""
     refused: frozenset[str] = frozenset()
     """Load keys of models that a device refused to load a moment ago."""
 

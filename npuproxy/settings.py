@@ -12,7 +12,7 @@ import platformdirs
 import psutil
 
 from inference.config import EngineConfig
-from npuproxy import broker, data_folder, database, env, logs, model_settings, tls_files
+from npuproxy import broker, data_folder, database, device_settings, env, logs, model_settings, tls_files
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = re.findall(r"^## (\S+)", (BASE_DIR / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[0]
@@ -135,35 +135,7 @@ CHAT_MODEL_PATH, EMBEDDING_MODEL_PATH = _MODELS.chat_model_path, _MODELS.embeddi
 
 # --- Devices ------------------------------------------------------------------------------------------------
 
-env.group("Devices")
-_DEVICE = env.env_device(
-    "NPU_PROXY_DEVICE",
-    "NPU",
-    "preferred device: NPU, GPU, GPU.1, CPU, or AUTO",
-    also="AUTO",
-    aliases=("NPU_PROXY_PREFERRED_DEVICE",),
-)
-_FALLBACK_DEVICE = env.env_device(
-    "NPU_PROXY_FALLBACK_DEVICE", "", "the second device of the chain", shown="chain NPU → GPU → CPU"
-)
-_NPU_EMULATION = env.env_bool(
-    "NPU_PROXY_NPU_EMULATION", False, "run the NPU's static pipeline on the CPU, labelled as emulated"
-)
-_MAX_PROMPT_LEN = env.env_int(
-    "NPU_PROXY_MAX_PROMPT_LEN", 4096, "prompt tokens compiled for on the NPU", least=64, most=131072
-)
-_TOKEN_LIMIT = env.env_int(
-    "NPU_PROXY_TOKEN_LIMIT", 1800, "prompts with more tokens than this leave the NPU", least=1
-)
-_NPU_MODELS = env.env_int(
-    "NPU_PROXY_NPU_MODELS", 1, "language models resident on an NPU at once; more are swapped", least=1
-)
-_EMBEDDING_CACHE_SIZE = env.env_int(
-    "NPU_PROXY_EMBEDDING_CACHE_SIZE", 1000, "vectors kept for each device, of texts embedded before; 0: none"
-)
-_EMBEDDING_DEVICE = env.env_device(
-    "NPU_PROXY_EMBEDDING_DEVICE", "auto", "where embeddings run; a device pins them", also="auto"
-)
+_DEVICES = device_settings.read()
 
 # --- Requests -----------------------------------------------------------------------------------------------
 
@@ -246,11 +218,11 @@ REAL_INFERENCE = env.env_switch(
 )
 
 ENGINE = EngineConfig(
-    device=_DEVICE,
-    fallback_device=_FALLBACK_DEVICE,
-    npu_emulation=_NPU_EMULATION,
-    max_prompt_len=_MAX_PROMPT_LEN,
-    token_limit=_TOKEN_LIMIT,
+    device=_DEVICES.device,
+    fallback_device=_DEVICES.fallback_device,
+    npu_emulation=_DEVICES.npu_emulation,
+    max_prompt_len=_DEVICES.max_prompt_len,
+    token_limit=_DEVICES.token_limit,
     inference_timeout_s=_INFERENCE_TIMEOUT_S,
     queue_timeout_s=_QUEUE_TIMEOUT_S,
     max_queue=_MAX_QUEUE,
@@ -258,13 +230,14 @@ ENGINE = EngineConfig(
     context_length=_CONTEXT_LENGTH,
     overflow="truncate" if _OVERFLOW == "truncate" else "error",
     memory_budget_bytes=_MEMORY_BUDGET,
-    embedding_device=_EMBEDDING_DEVICE,
-    embedding_cache_size=_EMBEDDING_CACHE_SIZE,
+    embedding_device=_DEVICES.embedding_device,
+    embedding_cache_size=_DEVICES.embedding_cache_size,
     cache_dir=DATA_DIR / data_folder.CACHE,
     log_dir=DATA_DIR / data_folder.LOGS,
-    npu_models=_NPU_MODELS,
+    npu_models=_DEVICES.npu_models,
     busy_wait_s=_BUSY_WAIT_MS / 1000,
     loopback_channel=EVENT_LOOP == "selector",
+    sysfs_root=_DEVICES.sysfs_root,
 )
 
 # --- Django -------------------------------------------------------------------------------------------------

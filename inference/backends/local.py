@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 
 from msgspec import structs
 
 from inference import vision
 from inference.admission import DeviceQueue, Slot
-from inference.backend import ChatJob, EmbedJob
+from inference.backend import Backend, ChatJob, EmbedJob
 from inference.backends.answer import answer_of
 from inference.config import EngineConfig
 from inference.embedding_cache import EmbeddingCache
@@ -213,3 +213,16 @@ def _add_frame(id: int, job: ChatJob, room: int, eos_ids: frozenset[int]) -> wir
         frequency_penalty=sampling.frequency_penalty or 0.0, eos_ids=tuple(sorted(eos_ids)), grammar=job.grammar,
         logprobs=job.request.logprobs,
     )  # fmt: skip
+
+
+def backends(
+    devices: Mapping[str, str], emulated: set[str], config: EngineConfig, pool: Pool, texts: Texts
+) -> dict[str, Backend]:
+    """By id, for what the runtime sees (id -> full name). An emulated NPU goes first, and into `emulated`."""
+    if config.npu_emulation and not any(name.startswith("NPU") for name in devices):
+        devices = {"NPU": "NPU emulated on the CPU", **devices}
+        emulated.add("NPU")
+    return {
+        name: LocalBackend(name, full_name, emulated=name in emulated, config=config, pool=pool, texts=texts)
+        for name, full_name in devices.items()
+    }

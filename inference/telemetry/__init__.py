@@ -1,0 +1,1 @@
+"""What this machine says of its power, heat and load: read by one sampler, shown and routed by as one frozen value."""

@@ -1,0 +1,68 @@
+"""The settings of this machine's devices: which are wanted, what they are given, where their readings lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from npuproxy import env
+
+
+class DeviceSettings(Struct, frozen=True):
+    """The values of EngineConfig of the same names."""
+
+    device: str
+    fallback_device: str
+    npu_emulation: bool
+    max_prompt_len: int
+    token_limit: int
+    npu_models: int
+    embedding_cache_size: int
+    embedding_device: str
+    sysfs_root: Path
+
+
+def read() -> DeviceSettings:
+    """Called once, where the group is to stand in docs/configuration.md."""
+    env.group("Devices")
+    return DeviceSettings(
+        device=env.env_device(
+            "NPU_PROXY_DEVICE",
+            "NPU",
+            "preferred device: NPU, GPU, GPU.1, CPU, or AUTO",
+            also="AUTO",
+            aliases=("NPU_PROXY_PREFERRED_DEVICE",),
+        ),
+        fallback_device=env.env_device(
+            "NPU_PROXY_FALLBACK_DEVICE", "", "the second device of the chain", shown="chain NPU → GPU → CPU"
+        ),
+        npu_emulation=env.env_bool(
+            "NPU_PROXY_NPU_EMULATION", False, "run the NPU's static pipeline on the CPU, labelled as emulated"
+        ),
+        max_prompt_len=env.env_int(
+            "NPU_PROXY_MAX_PROMPT_LEN", 4096, "prompt tokens compiled for on the NPU", least=64, most=131072
+        ),
+        token_limit=env.env_int(
+            "NPU_PROXY_TOKEN_LIMIT", 1800, "prompts with more tokens than this leave the NPU", least=1
+        ),
+        npu_models=env.env_int(
+            "NPU_PROXY_NPU_MODELS", 1, "language models resident on an NPU at once; more are swapped", least=1
+        ),
+        embedding_cache_size=env.env_int(
+            "NPU_PROXY_EMBEDDING_CACHE_SIZE",
+            1000,
+            "vectors kept for each device, of texts embedded before; 0: none",
+        ),
+        embedding_device=env.env_device(
+            "NPU_PROXY_EMBEDDING_DEVICE", "auto", "where embeddings run; a device pins them", also="auto"
+        ),
+        sysfs_root=env.env_path(
+            "NPU_PROXY_SYSFS_ROOT",
+            None,
+            "the folder below which the system's readings of power and heat lie (`sys`, `proc`): in a container, where "
+            "the host's are mounted",
+            shown="/",
+        )
+        or Path("/"),
+    )
