@@ -9,6 +9,7 @@ import orjson
 from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError
 
+from compat_api.refusals import ThreadNotFound
 from compat_api.urls import Operation
 from inference import errors as inference_errors
 from registry import hub_errors, names
@@ -26,6 +27,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (inference_errors.BadRequest, 400),
     (inference_errors.NotAllowed, 403),
     (inference_errors.ModelNotFound, 404),
+    (ThreadNotFound, 404),
     (inference_errors.Unavailable, 503),
     (inference_errors.DeadlineExceeded, 504),
     (inference_errors.InferenceTimeout, 504),
@@ -63,6 +65,8 @@ _ANTHROPIC_TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
 }
+
+_THREAD_NOT_FOUND = "thread_not_found"
 
 
 class Failure(NamedTuple):
@@ -118,6 +122,8 @@ def _too_long(error: inference_errors.ContextLengthExceeded, operation: Operatio
 
 
 def _code(error: Exception) -> str | None:
+    if isinstance(error, ThreadNotFound):
+        return _THREAD_NOT_FOUND
     return "context_length_exceeded" if isinstance(error, inference_errors.ContextLengthExceeded) else None
 
 
@@ -138,7 +144,9 @@ def envelope(
     """The JSON body; also the payload of an error inside a stream."""
     if dialect == "anthropic":
         kind = _ANTHROPIC_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-        error = {"type": kind, "message": message}
+        error: dict[str, object] = {"type": kind, "message": message}
+        if code == _THREAD_NOT_FOUND:  # the other codes are OpenAI's
+            error["details"] = {"error_code": code}
         return orjson.dumps({"type": "error", "error": error, "request_id": request_id})
     if dialect == "openai":
         kind = _OPENAI_TYPES.get(status, "api_error")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference.errors import BadRequest
+from inference.errors import BadRequest, InferenceError
 
 
 def refuse(field: str, given: object, why: str) -> None:
@@ -15,3 +15,17 @@ def require_model(model: str | None) -> str:
     if not model:
         raise BadRequest("model is required", "model")
     return model
+
+
+class ThreadNotFound(InferenceError):
+    """The turns that Anthropic's server would have kept under that id: none are kept here.
+
+    Its clients send the whole conversation again when they are told so in these words of its API (a 404 with the code
+    thread_not_found); without them they would be answered as if it began with its last turn.
+    """
+
+    def __init__(self, previous: str) -> None:
+        super().__init__(
+            f"No usable thread state was found for previous_message_id {previous[:64]!r}: this server keeps no "
+            'conversations. Send all messages, with thread {"type": "create"} or without it'
+        )

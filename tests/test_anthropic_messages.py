@@ -265,6 +265,20 @@ def test_a_fault_is_told_in_anthropics_shape(
     assert fault["request_id"] == answer.headers["request-id"]
 
 
+def test_a_thread_begins_but_none_is_kept(server: RunningServer) -> None:
+    assert ask(server, thread={"type": "create"}).status_code == 200
+    answer = ask(server, thread={"type": "continue", "previous_message_id": "msg_1"})
+    assert answer.status_code == 404
+    error = answer.json()["error"]
+    assert (error["type"], error["details"]) == ("not_found_error", {"error_code": "thread_not_found"})
+    assert "msg_1" in error["message"]
+    with pytest.raises(anthropic.NotFoundError) as caught:
+        claude(server.url).messages.create(
+            model="demo", max_tokens=5, messages=QUESTION, extra_body={"thread": {"type": "continue"}}
+        )
+    assert caught.value.error_code == "thread_not_found"
+
+
 def test_the_clients_errors(server: RunningServer) -> None:
     client = claude(server.url)
     with pytest.raises(anthropic.NotFoundError):

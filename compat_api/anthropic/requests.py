@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 from compat_api import images
 from compat_api.decoding import BodyDecoder
 from compat_api.efforts import EFFORTS
-from compat_api.refusals import require_model
+from compat_api.refusals import ThreadNotFound, require_model
 from compat_api.tools import with_tool_names
 from inference.errors import BadRequest
 from inference.sampling import bounded
@@ -47,6 +47,11 @@ class OutputConfig(Struct):
     format: OutputFormat | None = None
 
 
+class Thread(Struct):
+    type: str | None = None
+    previous_message_id: str | None = None
+
+
 class WireMessage(Struct):
     role: str | None = None
     content: Any = None
@@ -62,6 +67,7 @@ class CountBody(Struct):
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
     """Its name before it moved into output_config."""
+    thread: Thread | None = None
 
 
 class MessagesBody(CountBody):
@@ -100,6 +106,8 @@ def parse_count(body: bytes) -> ChatRequest:
 
 
 def _request(wire: CountBody, sampling: Sampling, stream: bool) -> ChatRequest:
+    if wire.thread is not None and wire.thread.type == "continue":
+        raise ThreadNotFound(wire.thread.previous_message_id or "")
     if not wire.messages:
         raise BadRequest("messages is required", "messages")
     system = _system(wire.system)
