@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 
@@ -224,3 +225,62 @@ def test_the_async_openai_client_lists_chats_and_embeds(hub_server: RunningServe
             await client.models.retrieve("nope")
 
     with_openai(hub_server, scenario)
+
+
+def get_weather(city: str) -> str:
+    """The weather of a city.
+
+    Args:
+        city: where
+    """
+    return f"sunny in {city}"
+
+
+def test_ollama_makes_a_tool_of_a_function_and_reads_what_it_returned(hub_server: RunningServer) -> None:
+    client = native(hub_server.url)
+    messages: list[ollama.Message] = [ollama.Message(role="user", content="What is the weather in Paris?")]
+    asked = client.chat("demo", messages, tools=[get_weather], think=False, options={"temperature": 0})
+    assert asked.message.tool_calls
+    call = asked.message.tool_calls[0].function
+    assert (call.name, call.arguments) == ("get_weather", {"city": "Paris"})
+    result = ollama.Message(role="tool", tool_name=call.name, content=get_weather(**call.arguments))
+    told = client.chat(
+        "demo", [*messages, asked.message, result], tools=[get_weather], think=False, options=GREEDY
+    )
+    assert "sunny" in (told.message.content or "")
+
+
+def test_the_async_ollama_client_thinks_calls_and_keeps_to_a_schema(hub_server: RunningServer) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"count": {"type": "integer", "maximum": 9, "minimum": 0}},
+        "required": ["count"],
+    }
+    greedy = {"temperature": 0, "num_predict": 200}
+
+    async def scenario(client: ollama.AsyncClient) -> None:
+        parts = [
+            part
+            async for part in await client.chat("demo", QUESTION, think=True, options=greedy, stream=True)
+        ]
+        assert "".join(part.message.thinking or "" for part in parts)
+        assert "".join(part.message.content or "" for part in parts)
+        kept = await client.generate("demo", "Hi", format=schema, think=False, options=greedy)
+        assert 0 <= json.loads(kept.response or "")["count"] <= 9
+        asked = [{"role": "user", "content": "What is the weather in Paris?"}]
+        stream = await client.chat(
+            "demo", asked, tools=[get_weather], think=False, options=greedy, stream=True
+        )
+        calls = [call async for part in stream for call in part.message.tool_calls or ()]
+        assert [call.function.arguments for call in calls] == [{"city": "Paris"}]
+        with pytest.raises(ollama.ResponseError, match="model 'nope' not found"):
+            await client.chat("nope", QUESTION)
+
+    with_ollama(hub_server, scenario)
+
+
+def test_the_ollama_client_leaves_a_stream_and_asks_again(hub_server: RunningServer) -> None:
+    for part in native(hub_server.url).generate("demo", "Hi", think=False, options=LONG, stream=True):
+        assert not part.done
+        break
+    assert native(hub_server.url).generate("demo", "Hi", think=False, options=GREEDY).response
