@@ -196,7 +196,9 @@ class WorkerProcess(asyncio.Protocol):
 
     def _received(self, message: wire.FromWorker, now: float) -> None:
         match message:
-            case wire.Step(progress, logprobs):
+            case wire.Step(progress):
+                self._step(progress, now)
+            case wire.LoggedStep(progress, logprobs):
                 for id, values in logprobs.items():
                     if id in self._runs:
                         self._runs[id].push_logprobs(values)

@@ -39,6 +39,9 @@ class CompletionRequest(ChatRequest, frozen=True, kw_only=True):
 
 
 _MOST_TOP = 5
+NO_LOGPROBS = b'"logprobs":null,"text":'
+"""How a chunk goes on to its text where none are wanted."""
+
 _decode = BodyDecoder(CompletionBody, "CompletionRequest", "EOF")
 
 
@@ -112,8 +115,7 @@ class CompletionEncoder(AnswerEncoder):
             "system_fingerprint": FINGERPRINT,
         }
         head = orjson.dumps(self._head)[:-1]
-        self._chunk = b'data: %b,"choices":[{"index":%d,"text":' % (head, index)
-        self._logprobs = b"null"
+        self._chunk = b'data: %b,"choices":[{"index":%d,%b' % (head, index, NO_LOGPROBS)
         super().__init__(head, request.include_usage)
 
     def event(self, event: Event) -> bytes:
@@ -128,12 +130,7 @@ class CompletionEncoder(AnswerEncoder):
 
     def _text(self, text: str, reason: bytes) -> bytes:
         echo, self._echo = self._echo, ""
-        return b'%b%b,"logprobs":%b,"finish_reason":%b}]}\n\n' % (
-            self._chunk,
-            orjson.dumps(echo + text),
-            self._logprobs,
-            reason,
-        )
+        return b'%b%b,"finish_reason":%b}]}\n\n' % (self._chunk, orjson.dumps(echo + text), reason)
 
     def choice(self, events: Sequence[Event]) -> dict[str, Any]:
         return {

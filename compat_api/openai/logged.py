@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from compat_api.logprobs import bounded, entry
-from compat_api.openai.completions import CompletionEncoder
-from compat_api.openai.response_events import NO_LOGPROBS, ResponseEncoder
+from compat_api.openai.completions import NO_LOGPROBS, CompletionEncoder
+from compat_api.openai.response_events import ResponseEncoder
 from compat_api.openai.responses import DELTA_END, ChatEncoder
 from inference.shown_token import Token
 from inference.types import ChatRequest, Event, TextDelta
@@ -53,11 +53,13 @@ class LoggedCompletionEncoder(CompletionEncoder):
     def event(self, event: Event) -> bytes:
         if not isinstance(event, TextDelta):
             return super().event(event)
-        self._logprobs = orjson.dumps(self._of([event]))
+        plain = self._chunk
+        told = orjson.dumps(self._of([event]))
+        self._chunk = b'%b"logprobs":%b,"text":' % (plain.removesuffix(NO_LOGPROBS), told)
         try:
             return super().event(event)
         finally:
-            self._logprobs = b"null"
+            self._chunk = plain
 
     def choice(self, events: Sequence[Event]) -> dict[str, Any]:
         return super().choice(events) | {"logprobs": self._of(events)}
@@ -85,7 +87,12 @@ class LoggedResponseEncoder(ResponseEncoder):
         line = super().event(event)
         told = _entries(event.tokens)
         self._logprobs += told
-        return line.removesuffix(NO_LOGPROBS) + b',"logprobs":' + orjson.dumps(told) + b"}\n\n"
+        return line.removesuffix(b"}\n\n") + b',"logprobs":%b}\n\n' % orjson.dumps(told)
+
+    def _open_message(self) -> bytes:
+        begun = super()._open_message()
+        self._delta = self._delta.removesuffix(b'"logprobs":[],')
+        return begun
 
 
 def chat_encoder(request: ChatRequest, **parts: Any) -> ChatEncoder:

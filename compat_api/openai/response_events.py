@@ -28,10 +28,6 @@ _ALWAYS: Final[dict[str, Any]] = {
 }
 
 
-NO_LOGPROBS = b',"logprobs":[]}\n\n'
-"""How the delta of a text ends where none are wanted."""
-
-
 class ResponseEncoder:
     """One response. `sequence_number` counts its events; one output item is open at a time."""
 
@@ -47,7 +43,7 @@ class ResponseEncoder:
         self._parts: list[str] = []
         self._logprobs: list[dict[str, Any]] = []
         """Of the open message, where they are wanted."""
-        self._delta = self._delta_end = b""
+        self._delta = b""
 
     def event(self, event: Event) -> bytes:
         if type(event) is TextDelta:
@@ -85,12 +81,11 @@ class ResponseEncoder:
             begun = self._close() + (self._open_message() if kind == "message" else self._open_reasoning())
         self._parts.append(text)
         sequence, self._sequence = self._sequence, self._sequence + 1
-        return b'%b%b"sequence_number":%d,"delta":%b%b' % (
+        return b'%b%b"sequence_number":%d,"delta":%b}\n\n' % (
             begun,
             self._delta,
             sequence,
             orjson.dumps(text),
-            self._delta_end,
         )
 
     def _open_message(self) -> bytes:
@@ -104,8 +99,9 @@ class ResponseEncoder:
         begun = self._begin(item)
         part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
         begun += self._sse("response.content_part.added", self._at(item) | {"content_index": 0, "part": part})
-        self._delta = _delta_head("response.output_text.delta", self._at(item) | {"content_index": 0})
-        self._delta_end = NO_LOGPROBS
+        self._delta = _delta_head(
+            "response.output_text.delta", self._at(item) | {"content_index": 0, "logprobs": []}
+        )
         return begun
 
     def _open_reasoning(self) -> bytes:
@@ -124,7 +120,6 @@ class ResponseEncoder:
         self._delta = _delta_head(
             "response.reasoning_summary_text.delta", self._at(item) | {"summary_index": 0}
         )
-        self._delta_end = b"}\n\n"
         return begun
 
     def _begin(self, item: dict[str, Any]) -> bytes:

@@ -48,7 +48,10 @@ class Answer:
 
     def take(self) -> list[Event]:
         """Everything that came since the last call; Finish is the last event ever."""
-        events = self._read()
+        taken = self._run.take()
+        if self._ids is not None:
+            self._ids += taken
+        events = self._read(taken)
         if self._parser.done:
             self._run.cancel()
             return [*events, self._finish("stop")]
@@ -58,14 +61,8 @@ class Answer:
             raise ContextLengthExceeded(len(self._job.prompt_ids), len(self._job.prompt_ids))
         return [*events, *self._rest(), self._finish("stop" if self._run.finish == "stop" else "length")]
 
-    def _taken(self) -> array[int]:
-        taken = self._run.take()
-        if self._ids is not None:
-            self._ids += taken
-        return taken
-
-    def _read(self) -> list[Event]:
-        ids = [id for id in self._taken() if id not in self._eos]
+    def _read(self, taken: array[int]) -> list[Event]:
+        ids = [id for id in taken if id not in self._eos]
         self.meter.completion_tokens += len(ids)
         return self._parser.push(self._decoder.push(ids))
 
@@ -98,11 +95,13 @@ class LoggedAnswer(Answer):
         assert isinstance(self._parser, PlacedParser)
         self._log = TokenLog(self._decoder, self._parser, codec.bytes)
 
-    def _read(self) -> list[Event]:
-        ids, logprobs = self._taken(), self._run.take_logprobs()
-        if len(ids) != len(logprobs):
-            raise InferenceError(f"the runtime gave {len(logprobs)} log probabilities for {len(ids)} tokens")
-        tokens = [token for token in zip(ids, logprobs, strict=True) if token[0] not in self._eos]
+    def _read(self, taken: array[int]) -> list[Event]:
+        logprobs = self._run.take_logprobs()
+        if len(taken) != len(logprobs):
+            raise InferenceError(
+                f"the runtime gave {len(logprobs)} log probabilities for {len(taken)} tokens"
+            )
+        tokens = [token for token in zip(taken, logprobs, strict=True) if token[0] not in self._eos]
         self.meter.completion_tokens += len(tokens)
         return self._log.read(tokens)
 

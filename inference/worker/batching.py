@@ -14,6 +14,7 @@ from inference.worker.messages import (
     Add,
     Cancel,
     Load,
+    LoggedStep,
     Progress,
     RequestFailed,
     Step,
@@ -116,7 +117,7 @@ class BatchingRunner:
             progress.append(entry)
             if entry.finish:
                 del self._running[id]
-        self._channel.send(Step(progress, self._logprobs()) if self._logged else Step(progress))
+        self._channel.send(LoggedStep(progress, self._logprobs()) if self._logged else Step(progress))
 
     def _logprobs(self) -> dict[int, bytes]:
         """What came in this step; those of an ended request are given for the last time."""

@@ -108,12 +108,18 @@ class Progress(Struct, frozen=True, array_like=True):
     finish: Literal["", "stop", "length", "cancelled", "ignored"] = ""
 
 
-class Step(Struct, frozen=True, tag="step", omit_defaults=True):
+class Step(Struct, frozen=True, tag="step"):
     """One engine step. An empty list is a prefill step: it proves that the worker is alive."""
 
     progress: list[Progress]
-    logprobs: dict[int, bytes] = {}
-    """Of the requests that asked, by id: little-endian float32, one for each of its new tokens."""
+
+
+class LoggedStep(Struct, frozen=True, tag="logged_step"):
+    """A step with requests that want log probabilities."""
+
+    progress: list[Progress]
+    logprobs: dict[int, bytes]
+    """Of those requests, by id: little-endian float32, one for each of its new tokens."""
 
 
 class RequestFailed(Struct, frozen=True, tag="request_failed"):
@@ -160,7 +166,17 @@ class Fatal(Struct, frozen=True, tag="fatal"):
 
 ToWorker = Load | Add | Cancel | Embed | Check
 FromWorker = (
-    Hello | Loaded | LoadFailed | Step | RequestFailed | Looking | Counted | Embedded | Checked | Fatal
+    Hello
+    | Loaded
+    | LoadFailed
+    | Step
+    | LoggedStep
+    | RequestFailed
+    | Looking
+    | Counted
+    | Embedded
+    | Checked
+    | Fatal
 )
 
 _encoder = msgspec.msgpack.Encoder()
