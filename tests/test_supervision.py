@@ -90,29 +90,44 @@ def test_a_worker_killed_in_mid_stream_ends_it_with_an_error_and_the_next_reques
     assert answer(server) == before
 
 
-def test_a_killed_worker_ends_an_openai_stream_with_an_error_event(server: RunningServer) -> None:
-    answer(server)
-    long = {
-        "type": "json_schema",
-        "json_schema": {"name": "long", "schema": {"type": "string", "pattern": "[a-z]{900}"}},
-    }
-    body = {
-        "model": "demo",
-        "messages": QUESTION,
-        "stream": True,
-        "response_format": long,
-        "reasoning_effort": "none",
-    }
-    request = urllib.request.Request(server.url + "/v1/chat/completions", json.dumps(body).encode())
+LONG = {"name": "long", "schema": {"type": "string", "pattern": "[a-z]{900}"}}
+
+
+def events_until_killed(server: RunningServer, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The data of a stream of /v1 whose worker is killed after the eighth event."""
+    request = urllib.request.Request(
+        server.url + path, json.dumps({"model": "demo", "stream": True, **body}).encode()
+    )
     events = []
     with urllib.request.urlopen(request, timeout=60) as response:
         for line in response:
             if not line.startswith(b"data: "):
                 continue
-            events.append(line[6:].strip())
-            if len(events) == 3:
+            events.append(json.loads(line[6:]))
+            if len(events) == 8:
                 worker_of(server).send_signal(signal.SIGKILL)
-    assert "worker process" in json.loads(events[-1])["error"]["message"]
+    return events
+
+
+def test_a_killed_worker_ends_an_openai_stream_with_an_error_event(server: RunningServer) -> None:
+    answer(server)
+    form = {"type": "json_schema", "json_schema": LONG}
+    body = {"messages": QUESTION, "response_format": form, "reasoning_effort": "none"}
+    events = events_until_killed(server, "/v1/chat/completions", body)
+    assert "worker process" in events[-1]["error"]["message"]
+    assert answer(server)
+
+
+def test_a_killed_worker_fails_a_response(server: RunningServer) -> None:
+    answer(server)
+    form = {"format": {"type": "json_schema", **LONG}}
+    body = {"input": QUESTION[0]["content"], "text": form, "reasoning": {"effort": "none"}}
+    told, failed = events_until_killed(server, "/v1/responses", body)[-2:]
+    assert (told["type"], failed["type"]) == ("error", "response.failed")
+    assert "worker process" in told["message"]
+    assert failed["response"]["status"] == "failed"
+    assert failed["response"]["error"] == {"code": "server_error", "message": told["message"]}
+    assert failed["sequence_number"] == told["sequence_number"] + 1
     assert answer(server)
 
 

@@ -70,8 +70,12 @@ class ResponseEncoder:
         return orjson.dumps(self._response(_status(finish), finish))
 
     def error(self, status: int, message: str, code: str | None) -> bytes:
-        fields = {"code": code or "server_error", "message": message, "param": None}
-        return self._sse("error", fields)
+        """As OpenAI ends such a stream: its libraries look at the first, Codex tells the words of the second."""
+        fault = {"code": code or "server_error", "message": message}
+        failed = self._response("failed", None) | {"error": fault}
+        return self._sse("error", fault | {"param": None}) + self._sse(
+            "response.failed", {"response": failed}
+        )
 
     # --- items ------------------------------------------------------------------------------------------------
 
