@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from compat_api import account, anthropic, key_bounds
 from compat_api.discovery import KnownModelsView, SearchView
+from compat_api.efficiency import EfficiencyView
 from compat_api.managing import BlobView, CopyView, DeleteView
 from compat_api.ollama import catalogue as ollama
 from compat_api.openai import catalogue as openai
@@ -102,6 +103,8 @@ VIEWS: dict[str, type[WireView]] = {
     "cloud.web_fetch": account.WebFetchView,
     "recommendations": account.RecommendationsView,
     "thermal": ThermalView,
+    "efficiency": EfficiencyView,
+    "efficiency.choose": EfficiencyView,
     "openai.models": OpenAIModelsView,
     "openai.model": OpenAIModelView,
 }

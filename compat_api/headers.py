@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from compat_api import errors
 from inference.errors import BadRequest
 from inference.types import Placement, Start
 
 _DEVICE = re.compile(r"(?:NPU|GPU|CPU)(?:\.\d{1,2})?", re.IGNORECASE)
-_PRIORITIES = {"best-effort": 0, "low": 0, "normal": 1, "high": 2, "critical": 3, "realtime": 3}
+_CRITICAL = 3
+_PRIORITIES = {
+    "best-effort": 0,
+    "low": 0,
+    "normal": 1,
+    "high": 2,
+    "critical": _CRITICAL,
+    "realtime": _CRITICAL,
+}
 _YES = frozenset({"true", "1", "yes", "on"})
 _NO = frozenset({"false", "0", "no", "off"})
-_MEDIA = {"text": 1, "code": 1, "image": 1, "audio": 2, "video": 1, "realtime": 3, "auto": 1}
+_MEDIA = {"text": 1, "code": 1, "image": 1, "audio": 2, "video": 1, "realtime": _CRITICAL, "auto": 1}
 """With the priority of a request that asks for none (routing-spec 4)."""
-_HINTS = {
-    b"x-latency-critical": "X-Latency-Critical",
-    b"x-power-efficient": "X-Power-Efficient",
-    b"x-remote-allowed": "X-Remote-Allowed",
-    b"x-max-latency-ms": "X-Max-Latency-Ms",
-    b"x-max-power-watts": "X-Max-Power-Watts",
-}
-"""Hints to the router: a bad value is refused, a good one changes nothing where one local device can answer."""
 _DECIMAL = re.compile(r"\d{1,9}(?:\.\d{1,6})?")
 _LONGEST_DEADLINE_MS = 86_400_000
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
@@ -31,37 +32,13 @@ _LONGEST_VALUE = 200
 
 def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Placement:
     """The caller's wishes. `option` is the body's options.device; a header wins. Raises BadRequest."""
-    device, strict, deadline_ms = device_name("options.device", option), False, None
-    priority: int | None = None
-    backend, cache, usual_priority = "", True, 1
-    for raw_name, raw_value in headers:
-        if not raw_name.startswith(b"x-"):
-            continue
-        value = raw_value.decode("latin-1").strip()
-        match raw_name:
-            case b"x-npu-proxy-device":
-                device = device_name("X-NPU-Proxy-Device", value) or device
-            case b"x-target-backend":
-                backend = device_name("X-Target-Backend", value)
-            case b"x-target-strict":
-                strict = _truth("X-Target-Strict", value)
-            case b"x-cache-enabled":
-                cache = not value or _truth("X-Cache-Enabled", value)
-            case b"x-priority":
-                priority = _priority(value)
-            case b"x-deadline-ms":
-                deadline_ms = _deadline_ms(value)
-            case b"x-media-type":
-                usual_priority = _media_priority(value)
-            case _ if raw_name in _HINTS:
-                _check_hint(raw_name, value)
-    return Placement(
-        device=backend or device,
-        strict=strict,
-        priority=usual_priority if priority is None else priority,
-        deadline_ms=deadline_ms,
-        cache=cache,
-    )
+    given = {name: value.decode("latin-1").strip() for name, value in headers if name.startswith(b"x-")}
+    wishes: dict[str, Any] = {"device": device_name("options.device", option)}
+    for name, read in _WISHES.items():
+        if name in given:
+            wishes |= read(given[name])
+    wishes["latency_critical"] = wishes.get("latency_critical") or wishes.get("priority") == _CRITICAL
+    return Placement(**wishes)
 
 
 def device_name(field: str, value: str) -> str:
@@ -73,13 +50,25 @@ def device_name(field: str, value: str) -> str:
     return value.upper()
 
 
-def _check_hint(raw_name: bytes, value: str) -> None:
-    field = _HINTS[raw_name]
-    if raw_name.startswith(b"x-max-"):
+def _device(field: str) -> Callable[[str], dict[str, Any]]:
+    def read(value: str) -> dict[str, Any]:
+        name = device_name(field, value)
+        return {"device": name} if name else {}
+
+    return read
+
+
+def _flag(field: str, wish: str) -> Callable[[str], dict[str, Any]]:
+    return lambda value: {wish: _truth(field, value)} if value else {}
+
+
+def _amount(field: str, wish: str) -> Callable[[str], dict[str, Any]]:
+    def read(value: str) -> dict[str, Any]:
         if not _DECIMAL.fullmatch(value) or float(value) <= 0:
             raise BadRequest(f"{field}: {value!r} is not a number greater than 0", field)
-    else:
-        _truth(field, value)
+        return {wish: float(value)}
+
+    return read
 
 
 def _truth(field: str, value: str) -> bool:
@@ -90,26 +79,38 @@ def _truth(field: str, value: str) -> bool:
     raise BadRequest(f"{field}: {value!r} is neither true nor false", field)
 
 
-def _priority(value: str) -> int:
-    level = _PRIORITIES.get(value.lower())
-    if level is None:
-        names = ", ".join(_PRIORITIES)
-        raise BadRequest(f"X-Priority: {value!r} is not one of {names}", "X-Priority")
-    return level
+def _level(field: str, levels: Mapping[str, int]) -> Callable[[str], dict[str, Any]]:
+    def read(value: str) -> dict[str, Any]:
+        level = levels.get(value.lower())
+        if level is None:
+            raise BadRequest(f"{field}: {value!r} is not one of {', '.join(levels)}", field)
+        return {"priority": level}
+
+    return read
 
 
-def _media_priority(value: str) -> int:
-    priority = _MEDIA.get(value.lower())
-    if priority is None:
-        raise BadRequest(f"X-Media-Type: {value!r} is not one of {', '.join(sorted(_MEDIA))}", "X-Media-Type")
-    return priority
-
-
-def _deadline_ms(value: str) -> int:
+def _deadline_ms(value: str) -> dict[str, Any]:
     if not value.isascii() or not value.isdigit() or not 0 < int(value[:12]) <= _LONGEST_DEADLINE_MS:
         wanted = f"a whole number of milliseconds from 1 to {_LONGEST_DEADLINE_MS}"
         raise BadRequest(f"X-Deadline-Ms: {value!r} is not {wanted}", "X-Deadline-Ms")
-    return int(value)
+    return {"deadline_ms": int(value)}
+
+
+_WISHES: dict[bytes, Callable[[str], dict[str, Any]]] = {
+    b"x-npu-proxy-device": _device("X-NPU-Proxy-Device"),
+    b"x-target-backend": _device("X-Target-Backend"),
+    b"x-target-strict": _flag("X-Target-Strict", "strict"),
+    b"x-latency-critical": _flag("X-Latency-Critical", "latency_critical"),
+    b"x-power-efficient": _flag("X-Power-Efficient", "power_efficient"),
+    b"x-max-latency-ms": _amount("X-Max-Latency-Ms", "max_latency_ms"),
+    b"x-max-power-watts": _amount("X-Max-Power-Watts", "max_watts"),
+    b"x-remote-allowed": _flag("X-Remote-Allowed", "remote"),
+    b"x-cache-enabled": _flag("X-Cache-Enabled", "cache"),
+    b"x-media-type": _level("X-Media-Type", _MEDIA),
+    b"x-priority": _level("X-Priority", _PRIORITIES),
+    b"x-deadline-ms": _deadline_ms,
+}
+"""By header; a later one wins over an earlier one that says the same."""
 
 
 def of_start(start: Start, truncated_tokens: int = 0) -> errors.Headers:
@@ -128,6 +129,10 @@ def of_start(start: Start, truncated_tokens: int = 0) -> errors.Headers:
         ("x-backend-used", route.routed),
         ("x-routing-reason", route.reason.replace("_", "-")),
     ]
+    if route.estimated_s is not None and route.estimated_watts is not None:
+        watts = f"{route.estimated_watts:.1f}"
+        facts.append(("x-estimated-latency-ms", f"{route.estimated_s * 1000:.0f}"))
+        facts += [("x-estimated-power-w", watts), ("x-estimated-power-watts", watts)]
     if route.fell_back:
         facts.append(("x-npu-proxy-fallback-reason", route.fallback_reason))
     if route.alternatives:

@@ -67,6 +67,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("delete", "ollama", "manage", ("DELETE",), "/api/delete"),
     Operation("blob", "ollama", "manage", ("HEAD", "POST"), "/api/blobs/{id}", takes_file=True),
     Operation("thermal", "ollama", "infer", _GET, "/thermal"),
+    Operation("efficiency", "ollama", "infer", _GET, "/efficiency"),
+    Operation("efficiency.choose", "ollama", "manage", _POST, "/efficiency"),
     Operation("openai.models", "openai", "infer", _GET, "/v1/models"),
     Operation("openai.model", "openai", "infer", _GET, "/v1/models/{id}"),
     Operation("openai.chat", "openai", "infer", _POST, "/v1/chat/completions", streaming=True),

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from inference.routing import Candidate
+from inference.route_facts import Candidate
 from inference.states import DeviceState
 from inference.thinking import ThinkTags
 from inference.tools.family import Family

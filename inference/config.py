@@ -34,5 +34,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     busy_wait_s: float = 2.0
     sysfs_root: Path = Path("/")
     """Below which the kernel's readings lie: /sys and /proc."""
+    measured_routing: bool = False
+    """Always by score, never by the chain."""
     loopback_channel: bool = False
     """Reach workers over a loopback port even where a socketpair exists."""

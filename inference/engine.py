@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from inference import preparation, routing, snapshot
+from inference import planning, preparation, routing, snapshot
 from inference.backend import Backend, ChatJob, EmbedJob
 from inference.backends import local
 from inference.config import EngineConfig
@@ -34,8 +34,10 @@ from inference.errors import (
     ShuttingDown,
     WorkerDied,
 )
+from inference.modes import Efficiency
 from inference.pool import Pool
 from inference.reports import LoadReport
+from inference.route_facts import Plan
 from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
 from inference.telemetry.sampler import Sampler
 from inference.texts import Texts
@@ -75,6 +77,7 @@ class Engine:
         self.texts = Texts()
         self._constraints = ConstraintChecks(self._pool.spare)
         self._backends: dict[str, Backend] = {}
+        self.efficiency = Efficiency()
         self._records: deque[RequestRecord] = deque(maxlen=RECORDS)
         self._active = 0
         self._idle = asyncio.Event()
@@ -236,26 +239,8 @@ class Engine:
 
     def _plan(
         self, spec: ModelSpec, request: ChatRequest | EmbedRequest | LoadRequest, prompt_tokens: int = 0
-    ) -> routing.Plan:
-        chat = request if isinstance(request, ChatRequest) else None
-        num_ctx = chat.num_ctx if chat else None
-        candidates = tuple(backend.candidate(spec, num_ctx) for backend in self._backends.values())
-        names, placement = tuple(self._backends), request.placement
-        if spec.kind == "embedding":
-            pinned = self.config.embedding_device
-            preferred = routing.chain("CPU" if pinned == "auto" else pinned, "CPU")
-        else:
-            preferred = routing.chain(self.config.device, self.config.fallback_device)
-        facts = routing.Facts(
-            prompt_tokens=prompt_tokens,
-            preferred=tuple(dict.fromkeys(routing.resolve_device(name, names) for name in preferred)),
-            target=routing.target(placement.device, names),
-            allowed=placement.allowed,
-            strict=placement.strict,
-            logprobs=chat is not None and chat.logprobs,
-            busy_wait_s=self.config.busy_wait_s,
-        )
-        plan = routing.choose(facts, candidates)
+    ) -> Plan:
+        plan = planning.plan(self.config, self.efficiency, self._backends, spec, request, prompt_tokens)
         if plan.load_in_background:
             self._load_in_background(spec, plan.load_in_background, request.keep_alive_s)
         return plan
@@ -285,7 +270,7 @@ class Engine:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _in_order(self, job: ChatJob, plan: routing.Plan) -> AsyncGenerator[list[Event], None]:
+    async def _in_order(self, job: ChatJob, plan: Plan) -> AsyncGenerator[list[Event], None]:
         """One device after the other, until one gives a first token."""
         failed = ""
         left = deque(plan.choices)
@@ -313,7 +298,7 @@ class Engine:
                 if started or not left:
                     raise
 
-    async def _embed_in_order(self, job: EmbedJob, plan: routing.Plan) -> Embeddings:
+    async def _embed_in_order(self, job: EmbedJob, plan: Plan) -> Embeddings:
         failed = ""
         for choice in plan.choices:
             try:

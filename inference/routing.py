@@ -1,14 +1,17 @@
-"""Which device answers: `choose()` is pure, so every rule here is a line in a table of the tests.
+"""Which device answers: `choose()` is pure, so every rule here is a line in a table of the tests (routing-spec 2).
 
-The chain (routing-spec 2.5a): the preferred device, the operator's fallback, NPU, GPU, CPU, in this order, the first
-that has the model's capability, room for the prompt, a closed breaker, and can answer before `busy_wait_s`. When none
-can in that time, the one with the least wait. The rest stays in the list: what fails before its first token is
-followed by the next.
+    who can       the runtime sees it, the prompt fits, the breaker is closed, the caller's key allows it
+    within limits the request's, the mode's, and what heat the device bears; the least excess where nobody is
+    chain         the preferred device, the operator's fallback, NPU, GPU, CPU: the first that can begin within
+                  `busy_wait_s`, else the one with the least wait. Without a hint, in the modes Auto and Balanced
+    score         by time and power (`inference.scoring`), for everything else
+
+What is left stays in the list: a device that fails before its first token is followed by the next.
 """
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import structs
 
 from inference.errors import (
     BadRequest,
@@ -18,69 +21,9 @@ from inference.errors import (
     InferenceError,
     NotAllowed,
 )
+from inference.route_facts import CHAINED, Candidate, Choice, Facts, Plan
+from inference.scoring import ASSUMED, Cost, Excess, Limits, excess, purpose, score, weights
 from inference.types import Route
-
-CHAIN = ("NPU", "GPU", "CPU")
-
-
-class Candidate(Struct, frozen=True, kw_only=True):
-    """What the router must know of one device for one request."""
-
-    device: str
-    available: bool = True
-    """False: the runtime does not see it."""
-    incapable: str = ""
-    """Why it never runs this model, in words that follow its name; '' where it can."""
-    limit_tokens: int = 0
-    """Prompt and one new token must fit: min(compiled length, context, KV pool)."""
-    ready: bool = True
-    """The model is loaded there."""
-    wait_s: float = 0.0
-    """Expected wait for a slot."""
-    load_s: float = 0.0
-    """Expected rest of the load; 0 when ready."""
-    fits_memory: bool = True
-    """Ready, or loadable without unloading the copy of the same model that is in use elsewhere."""
-    breaker_s: float = 0.0
-    """Seconds until the breaker lets a try through."""
-    load_failed: str = ""
-    """Message of a recent failed load."""
-    logprobs: bool = True
-    """It gives a log probability with each token."""
-
-
-class Facts(Struct, frozen=True, kw_only=True):
-    prompt_tokens: int
-    preferred: tuple[str, ...]
-    """The chain, most wanted first, all names as OpenVINO spells them."""
-    target: str = ""
-    """The caller's own wish; '' for none."""
-    allowed: tuple[str, ...] = ()
-    """What the caller's key allows; () is every device."""
-    strict: bool = False
-    logprobs: bool = False
-    """Log probabilities are wanted."""
-    busy_wait_s: float = 2.0
-
-
-class Choice(Struct, frozen=True, kw_only=True):
-    device: str
-    reason: str
-    fallback_reason: str = ""
-
-
-class Plan(Struct, frozen=True, kw_only=True):
-    """Devices in the order in which they are tried, and what may be loaded meanwhile."""
-
-    requested: str
-    choices: tuple[Choice, ...]
-    load_in_background: str = ""
-
-
-def chain(device: str, fallback: str) -> tuple[str, ...]:
-    """NPU_PROXY_DEVICE, NPU_PROXY_FALLBACK_DEVICE, then NPU, GPU, CPU; each once. AUTO leaves the usual order."""
-    first = "NPU" if device == "AUTO" else device
-    return tuple(dict.fromkeys(name for name in (first, fallback, *CHAIN) if name))
 
 
 def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
@@ -98,35 +41,36 @@ def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
         elif candidate is not None:
             usable.append(candidate)
     if facts.target and facts.strict and facts.target in faults:
-        wanted = by_name.get(facts.target)
-        can = wanted is not None and wanted.available and not wanted.incapable
-        if wanted is not None and can and facts.prompt_tokens + 1 > wanted.limit_tokens:
-            raise ContextLengthExceeded(facts.prompt_tokens, wanted.limit_tokens)
-        if wanted is not None and wanted.available and facts.logprobs and not wanted.logprobs:
-            raise _no_logprobs(facts.target)
-        why = faults[facts.target].replace("_", " ")
-        if wanted is not None and why == "load failed":
-            why += f": {wanted.load_failed}"
-        elif wanted is not None and wanted.incapable:
-            why = wanted.incapable
-        raise DeviceUnavailable(f"{facts.target} cannot answer now: {why}")
+        raise _target_refused(facts, by_name.get(facts.target), faults[facts.target])
     if not usable:  # a failed load is tried again when nothing else is left
         usable = [by_name[name] for name, fault in faults.items() if fault == "load_failed"]
     if not usable:
         raise _nothing_left(facts, tuple(by_name[name] for name in order if name in by_name))
     if facts.strict and facts.target:
-        usable = usable[:1]
-    return _ordered(facts, order[0], usable, faults)
+        usable = [candidate for candidate in usable if candidate.device == facts.target]
+    return _within_limits(facts, order[0], usable, faults)
+
+
+def _target_refused(facts: Facts, wanted: Candidate | None, fault: str) -> InferenceError:
+    why = fault.replace("_", " ")
+    if wanted is not None and wanted.available:
+        if not wanted.incapable and facts.prompt_tokens + 1 > wanted.limit_tokens:
+            return ContextLengthExceeded(facts.prompt_tokens, wanted.limit_tokens)
+        if facts.logprobs and not wanted.logprobs:
+            return _no_logprobs(facts.target)
+        if fault == "load_failed":
+            why += f": {wanted.load_failed}"
+        why = wanted.incapable or why
+    return DeviceUnavailable(f"{facts.target} cannot answer now: {why}")
 
 
 def _allowed(facts: Facts, known: tuple[str, ...]) -> tuple[str, ...]:
     """The devices to look at, most wanted first. What the caller's key forbids is no candidate; what it names is one,
     be it in the chain or not. Raises NotAllowed."""
-    order = tuple(dict.fromkeys((facts.target, *facts.preferred) if facts.target else facts.preferred))
+    order = tuple(dict.fromkeys(name for name in (facts.target, *facts.preferred, *known) if name))
     if not facts.allowed:
         return order
-    every = dict.fromkeys((*order, *known))
-    permitted = tuple(name for name in every if any(_covers(entry, name) for entry in facts.allowed))
+    permitted = tuple(name for name in order if any(_covers(entry, name) for entry in facts.allowed))
     if not permitted or (facts.target and facts.target not in permitted):
         wanted = facts.target or ", ".join(order)
         raise NotAllowed(f"this API key does not allow {wanted}; it allows {', '.join(facts.allowed)}")
@@ -182,7 +126,62 @@ def _no_logprobs(devices: str) -> BadRequest:
     )
 
 
-def _ordered(facts: Facts, wanted: str, usable: list[Candidate], faults: dict[str, str]) -> Plan:
+def _within_limits(facts: Facts, wanted: str, usable: list[Candidate], faults: dict[str, str]) -> Plan:
+    """Where the limits leave nobody, the one that exceeds them least answers. Raises DeviceUnavailable."""
+    costs = _costs(usable)
+    found = {c.device: excess(costs[c.device], _limits(facts, c)) for c in usable}
+    over = sorted(((found[c.device], c) for c in usable if found[c.device]), key=lambda pair: pair[0].ratio)  # type: ignore[union-attr]
+    within = [c for c in usable if not found[c.device]]
+    if not within and facts.strict:
+        figures = "; ".join(f"{c.device} {why.limit}: {why.figures}" for why, c in over if why)
+        raise DeviceUnavailable(f"no device is within the limits: {figures}")
+    faults = faults | {c.device: _limit_fault(facts, why) for why, c in over if why}
+    relaxed = tuple(Choice(device=c.device, reason="limit_relaxed", fallback_reason="") for _, c in over)
+    if not within:
+        return Plan(requested=wanted, choices=relaxed, costs=costs)
+    by_score = facts.by_score and facts.target not in {c.device for c in within}
+    plan = (
+        _scored(facts, wanted, within, costs, faults) if by_score else _chained(facts, wanted, within, faults)
+    )
+    return structs.replace(plan, choices=plan.choices + relaxed, costs=costs)
+
+
+def _costs(usable: list[Candidate]) -> dict[str, Cost]:
+    """Measured times where every candidate has them, else assumed ones of all: the two are never compared."""
+    measured = all(c.expected_s is not None for c in usable)
+    return {
+        c.device: Cost(
+            kind=c.kind,
+            local=c.local,
+            delay_s=c.wait_s + c.load_s,
+            latency_s=c.expected_s if measured and c.expected_s is not None else ASSUMED[c.kind].latency_s,
+            watts=ASSUMED[c.kind].watts if c.readings.watts is None else c.readings.watts,
+            priority=ASSUMED[c.kind].priority,
+            queue=c.queue,
+            readings=c.readings,
+        )
+        for c in usable
+    }
+
+
+def _limits(facts: Facts, candidate: Candidate) -> Limits:
+    """A device that the caller names is bound by the caller's own limits and by what heat it bears."""
+    asked = Limits(latency_s=facts.max_latency_s, watts=facts.max_watts)
+    mode = facts.mode
+    if candidate.device == facts.target or (facts.urgent and not mode.binds_critical):
+        return asked
+    return structs.replace(
+        asked, local_watts=mode.max_watts, fan_percent=mode.max_fan_percent, celsius=mode.max_celsius
+    )
+
+
+def _limit_fault(facts: Facts, why: Excess) -> str:
+    if why.limit == "mode":
+        return "battery" if facts.mode_by_battery else "mode"
+    return {"latency": "latency_critical", "power": "power_efficient", "thermal": "thermal"}[why.limit]
+
+
+def _chained(facts: Facts, wanted: str, usable: list[Candidate], faults: dict[str, str]) -> Plan:
     def delay_s(candidate: Candidate) -> float:
         return candidate.wait_s + candidate.load_s
 
@@ -201,6 +200,39 @@ def _ordered(facts: Facts, wanted: str, usable: list[Candidate], faults: dict[st
     return Plan(requested=wanted, choices=choices, load_in_background=background)
 
 
+def _scored(
+    facts: Facts, wanted: str, usable: list[Candidate], costs: dict[str, Cost], faults: dict[str, str]
+) -> Plan:
+    """The best first. Nobody waits for a long load while another device could begin: it goes on beside the answer."""
+    weighing = weights(facts.mode, urgent=facts.urgent, sparing=facts.sparing)
+    mode = purpose(facts.mode, urgent=facts.urgent, sparing=facts.sparing)
+
+    def rank(candidate: Candidate, cost: Cost) -> tuple[float, ...]:
+        place = mode.order.index(candidate.kind) if candidate.kind in mode.order else len(mode.order)
+        return -score(cost, mode, weighing), place, -cost.priority
+
+    warm = [c for c in usable if c.load_s <= facts.busy_wait_s and (c.ready or c.fits_memory)]
+    ranked = sorted(warm or usable, key=lambda c: rank(c, costs[c.device]))
+    ranked += sorted((c for c in usable if c not in ranked), key=lambda c: rank(c, costs[c.device]))
+    best = min(usable, key=lambda c: rank(c, structs.replace(costs[c.device], delay_s=c.wait_s)))
+    background = best.device if best is not ranked[0] and best.fits_memory and not best.ready else ""
+    fallback = faults.get(facts.target, "") if facts.target else ""
+    alone = len(costs) == 1
+    reason = "target_unavailable" if fallback else "only_candidate" if alone else _score_reason(facts, usable)
+    choices = tuple(Choice(device=c.device, reason=reason, fallback_reason=fallback) for c in ranked)
+    return Plan(requested=wanted, choices=choices, load_in_background=background)
+
+
+def _score_reason(facts: Facts, usable: list[Candidate]) -> str:
+    if facts.urgent and not facts.mode.slows_critical:
+        return "latency_critical"
+    if facts.sparing:
+        return "power_efficient"
+    if facts.stored_mode not in CHAINED:
+        return "mode"
+    return "measured_faster" if all(c.expected_s is not None for c in usable) else "preferred"
+
+
 def _why_left(left_behind: list[Candidate]) -> str:
     return "compiling" if left_behind and left_behind[0].load_s > 0 else "busy"
 
@@ -215,25 +247,11 @@ def _reason(facts: Facts, chosen: Candidate, fallback: str) -> str:
 
 def route(plan: Plan, choice: Choice, failed: str) -> Route:
     """What the reply says. `failed`: why the device before this one was left, when it failed."""
+    cost = plan.costs.get(choice.device)
     return Route(
         requested=plan.requested, routed=choice.device, executed="", reason=failed or choice.reason,
         fallback_reason=failed or choice.fallback_reason,
         alternatives=tuple(other.device for other in plan.choices if other is not choice),
+        estimated_s=cost.total_s if cost else None,
+        estimated_watts=cost.watts if cost else None,
     )  # fmt: skip
-
-
-def resolve_device(name: str, known: tuple[str, ...]) -> str:
-    """`GPU` and `NPU` mean the first of their kind where the runtime numbers them."""
-    if name in known:
-        return name
-    return next((device for device in known if device.startswith(f"{name}.")), name)
-
-
-def target(wish: str, known: tuple[str, ...]) -> str:
-    """The device the caller named. Raises BadRequest for a name that no device can have."""
-    if not wish:
-        return ""
-    name = resolve_device(wish.upper(), known)
-    if name not in known and name.partition(".")[0] not in CHAIN:
-        raise BadRequest(f"unknown device '{wish}'; known here: {', '.join(known)}", "device")
-    return name

@@ -197,6 +197,14 @@ class Placement(Struct, frozen=True, kw_only=True):
     """0 best effort, 1 normal, 2 high, 3 critical."""
     cache: bool = True
     """X-Cache-Enabled: false leaves the cache of vectors alone."""
+    latency_critical: bool = False
+    """X-Latency-Critical, or a critical priority: time counts, power does not."""
+    power_efficient: bool = False
+    """X-Power-Efficient: power counts, time does not."""
+    max_latency_ms: float | None = None
+    max_watts: float | None = None
+    remote: bool = True
+    """X-Remote-Allowed: false keeps the request on this machine."""
     deadline_ms: int | None = None
     """X-Deadline-Ms: start within this time or fail with DeadlineExceeded."""
 
@@ -284,6 +292,9 @@ class Route(Struct, frozen=True, kw_only=True):
     fallback_reason: str = ""
     """Why an earlier candidate was left; '' when none was."""
     alternatives: tuple[str, ...] = ()
+    estimated_s: float | None = None
+    """Wait, load and answer, as the router compared them."""
+    estimated_watts: float | None = None
 
     @property
     def fell_back(self) -> bool:

@@ -1,4 +1,4 @@
-"""The settings of this machine's devices: which are wanted, what they are given, where their readings lie."""
+"""The settings of this machine's devices, of the choice between them, and of where their readings lie."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from inference.errors import BadRequest
+from inference.modes import AUTO, named
 from npuproxy import env
 
 
 class DeviceSettings(Struct, frozen=True):
-    """The values of EngineConfig of the same names."""
+    """The values of settings of the same names."""
 
     device: str
     fallback_device: str
@@ -20,7 +22,17 @@ class DeviceSettings(Struct, frozen=True):
     npu_models: int
     embedding_cache_size: int
     embedding_device: str
+    busy_wait_s: float
+    measured_routing: bool
+    mode: str
     sysfs_root: Path
+
+
+def _mode(value: str) -> str:
+    try:
+        return named(value)
+    except BadRequest as error:
+        raise ValueError(str(error).partition(" is ")[2] or str(error)) from None
 
 
 def read() -> DeviceSettings:
@@ -30,7 +42,7 @@ def read() -> DeviceSettings:
         device=env.env_device(
             "NPU_PROXY_DEVICE",
             "NPU",
-            "preferred device: NPU, GPU, GPU.1, CPU, or AUTO",
+            "preferred device: NPU, GPU, GPU.1, CPU, or AUTO, the best by time and power",
             also="AUTO",
             aliases=("NPU_PROXY_PREFERRED_DEVICE",),
         ),
@@ -56,6 +68,26 @@ def read() -> DeviceSettings:
         ),
         embedding_device=env.env_device(
             "NPU_PROXY_EMBEDDING_DEVICE", "auto", "where embeddings run; a device pins them", also="auto"
+        ),
+        busy_wait_s=env.env_int(
+            "NPU_PROXY_BUSY_WAIT_MS",
+            2000,
+            "milliseconds: a device whose expected wait and load exceed this is busy, and the next is taken",
+        )
+        / 1000,
+        measured_routing=env.env_choice(
+            "NPU_PROXY_ROUTING",
+            ("chain", "measured"),
+            "chain",
+            "`chain`: the preferred device while it can begin soon; `measured`: always the best by time and power",
+        )
+        == "measured",
+        mode=env.env_value(
+            "NPU_PROXY_MODE",
+            _mode,
+            AUTO,
+            AUTO,
+            "efficiency mode until one is chosen: Performance, Balanced, Efficiency, Quiet, UltraEfficiency, Auto",
         ),
         sysfs_root=env.env_path(
             "NPU_PROXY_SYSFS_ROOT",

@@ -21,7 +21,7 @@ from inference.errors import InferenceError
 from inference.types import LoadRequest, Placement
 from npuproxy import listening
 from npuproxy.jobs import Jobs
-from registry import store
+from registry import efficiency, store
 from registry.key_ring import RING
 from registry.key_use import USE
 from registry.records import Records
@@ -59,7 +59,8 @@ class Lifecycle:
         """Returns when requests may be answered. `adopt` takes a further listening socket."""
         engines.install(self._engine)
         await self._engine.start()
-        watch = Watch(store.follow, RING.follow, partial(self._records.follow, self._engine))
+        mode = efficiency.Follower(self._engine)
+        watch = Watch(store.follow, RING.follow, mode.follow, partial(self._records.follow, self._engine))
         await watch.look()  # budgets hold from the first load on
         self._run(watch.run())
         self._run(USE.keep())

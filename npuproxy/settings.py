@@ -136,6 +136,7 @@ CHAT_MODEL_PATH, EMBEDDING_MODEL_PATH = _MODELS.chat_model_path, _MODELS.embeddi
 # --- Devices ------------------------------------------------------------------------------------------------
 
 _DEVICES = device_settings.read()
+MODE = _DEVICES.mode
 
 # --- Requests -----------------------------------------------------------------------------------------------
 
@@ -153,11 +154,6 @@ _QUEUE_TIMEOUT_S = env.env_seconds(
     aliases=("NPU_PROXY_DEVICE_QUEUE_TIMEOUT",),
 )
 _MAX_QUEUE = env.env_int("OLLAMA_MAX_QUEUE", 512, "requests that may wait for a device", most=100_000)
-_BUSY_WAIT_MS = env.env_int(
-    "NPU_PROXY_BUSY_WAIT_MS",
-    2000,
-    "milliseconds: a device whose expected wait and load exceed this is busy, and the next of the chain is taken",
-)
 _CONTEXT_LENGTH = env.env_int(
     "OLLAMA_CONTEXT_LENGTH",
     0,
@@ -235,7 +231,8 @@ ENGINE = EngineConfig(
     cache_dir=DATA_DIR / data_folder.CACHE,
     log_dir=DATA_DIR / data_folder.LOGS,
     npu_models=_DEVICES.npu_models,
-    busy_wait_s=_BUSY_WAIT_MS / 1000,
+    busy_wait_s=_DEVICES.busy_wait_s,
+    measured_routing=_DEVICES.measured_routing,
     loopback_channel=EVENT_LOOP == "selector",
     sysfs_root=_DEVICES.sysfs_root,
 )

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from inference.device_names import chain, resolve_device, target
 from inference.errors import BadRequest, BreakerOpen, ContextLengthExceeded, DeviceUnavailable, NotAllowed
-from inference.routing import Candidate, Choice, Facts, chain, choose, resolve_device, target
+from inference.route_facts import Candidate, Choice, Facts
+from inference.routing import choose
 
 
 def cpu(**changes: Any) -> Candidate:

@@ -14,10 +14,11 @@ from inference.admission import DeviceQueue, Slot
 from inference.backend import Backend, ChatJob, EmbedJob
 from inference.backends.answer import answer_of
 from inference.config import EngineConfig
+from inference.device_names import kind_of
 from inference.embedding_cache import EmbeddingCache
 from inference.errors import ContextLengthExceeded, DeadlineExceeded, LoadFailed
 from inference.pool import Lease, Pool
-from inference.routing import Candidate
+from inference.route_facts import Candidate
 from inference.run import Run
 from inference.states import DeviceState
 from inference.texts import Texts
@@ -38,6 +39,7 @@ class LocalBackend:
     ):
         self.id = device
         self.full_name = full_name
+        self.kind = kind_of(device, full_name)
         self.emulated = emulated
         self.queue = DeviceQueue(SLOTS.get(device.partition(".")[0], BATCHING_SLOTS), config.max_queue)
         self._config = config
@@ -52,7 +54,10 @@ class LocalBackend:
         ready = held is not None and held.is_ready and not held.evicting
         if vision.looks(spec) and self.id.startswith("NPU"):
             return Candidate(
-                device=self.id, incapable="it does not run models that look at images", ready=False
+                device=self.id,
+                kind=self.kind,
+                incapable="it does not run models that look at images",
+                ready=False,
             )
         history, key = self._pool.history, (spec.load_key, self.id)
         limit = self._pool.room.context_of(spec)
@@ -60,13 +65,20 @@ class LocalBackend:
             plan = self._pool.plan(spec, self.id)
         except LoadFailed as error:  # it can never fit here, but maybe on another device
             return Candidate(
-                device=self.id, limit_tokens=limit, ready=False, fits_memory=False, load_failed=str(error)
+                device=self.id,
+                kind=self.kind,
+                limit_tokens=limit,
+                ready=False,
+                fits_memory=False,
+                load_failed=str(error),
             )
         limit = min(limit, plan.limit_tokens)
         if plan.max_prompt_len:
             limit = min(limit, min(plan.max_prompt_len, self._config.token_limit) + 1)
         return Candidate(
             device=self.id,
+            kind=self.kind,
+            queue=self.queue.waiting,
             limit_tokens=min(limit, num_ctx) if num_ctx else limit,
             ready=ready,
             wait_s=self.queue.expected_wait_s(),

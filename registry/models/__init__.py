@@ -6,6 +6,7 @@ from registry.models.change import Change, Stamped
 from registry.models.compile_cache import CompileCache
 from registry.models.device import Device
 from registry.models.download import Download
+from registry.models.efficiency import EfficiencyChoice
 from registry.models.model import Model
 from registry.models.usage import Usage
 from registry.models.verification import Verification
@@ -18,6 +19,7 @@ __all__ = [
     "CompileCache",
     "Device",
     "Download",
+    "EfficiencyChoice",
     "Model",
     "Stamped",
     "Usage",

@@ -16,8 +16,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from msgspec import structs
 
 from compat_api.headers import device_name
+from inference.device_names import resolve_device
 from inference.errors import InferenceError
-from inference.routing import resolve_device
 from inference.types import ModelSpec
 from npuproxy import data_folder, running_server
 from npuproxy.data_folder import FolderError

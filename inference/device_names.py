@@ -1,0 +1,37 @@
+"""Names of devices as OpenVINO spells them, and what people mean by shorter ones."""
+
+from __future__ import annotations
+
+from inference.errors import BadRequest
+
+CHAIN = ("NPU", "GPU", "CPU")
+
+
+def chain(device: str, fallback: str) -> tuple[str, ...]:
+    """NPU_PROXY_DEVICE, NPU_PROXY_FALLBACK_DEVICE, then NPU, GPU, CPU; each once. AUTO leaves the usual order."""
+    first = "NPU" if device == "AUTO" else device
+    return tuple(dict.fromkeys(name for name in (first, fallback, *CHAIN) if name))
+
+
+def kind_of(device: str, full_name: str) -> str:
+    """The runtime ends the full name of a GPU with (iGPU) or (dGPU)."""
+    if device.startswith("GPU"):
+        return "dgpu" if "(dGPU)" in full_name else "igpu"
+    return device.partition(".")[0].lower()
+
+
+def resolve_device(name: str, known: tuple[str, ...]) -> str:
+    """`GPU` and `NPU` mean the first of their kind where the runtime numbers them."""
+    if name in known:
+        return name
+    return next((device for device in known if device.startswith(f"{name}.")), name)
+
+
+def target(wish: str, known: tuple[str, ...]) -> str:
+    """The device the caller named. Raises BadRequest for a name that no device can have."""
+    if not wish:
+        return ""
+    name = resolve_device(wish.upper(), known)
+    if name not in known and name.partition(".")[0] not in CHAIN:
+        raise BadRequest(f"unknown device '{wish}'; known here: {', '.join(known)}", "device")
+    return name
