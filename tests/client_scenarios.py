@@ -80,7 +80,7 @@ def command_of(client: str, name: str) -> Path:
     stamp = venv / "requirements.txt.sha256"
     wanted = hashlib.sha256((FOLDER / client / "requirements.txt").read_bytes()).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
-        words = f"{client} is not installed as tests/clients/{client}/requirements.txt has it: `make test-clients` does"
+        words = f"{client} is not as tests/clients/{client}/requirements.txt has it; `make test-clients` installs it"
         if os.environ.get("CI"):
             pytest.fail(words)
         pytest.skip(words)
