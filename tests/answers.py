@@ -105,10 +105,9 @@ class Wire:
 
     def __init__(self) -> None:
         self.body, self.kind = b"", b""
-        http = httpx.Client(transport=httpx.MockTransport(self._answer))
+        http = httpx2.Client(transport=httpx2.MockTransport(self._answer2))
         self.openai = openai.OpenAI(base_url=f"{URL}/v1", api_key="any", max_retries=0, http_client=http)
-        http2 = httpx2.Client(transport=httpx2.MockTransport(self._answer2))
-        self.anthropic = anthropic.Anthropic(base_url=URL, api_key="any", max_retries=0, http_client=http2)
+        self.anthropic = anthropic.Anthropic(base_url=URL, api_key="any", max_retries=0, http_client=http)
         self.ollama = ollama.Client(URL, transport=httpx.MockTransport(self._answer))
 
     def gives(self, dialect: Dialect, body: bytes, stream: bool) -> Wire:

@@ -94,7 +94,7 @@ def check_calls(found: list[dict[str, Any]], events: Sequence[Event]) -> None:
 def test_lines_of_ollama_s_generate(events: list[Event]) -> None:
     body = streamed(ollama.GENERATE, request_of(), events)
     parts = list(WIRE.gives(ollama.GENERATE, body, True).ollama.generate("Demo", "a", stream=True))
-    assert "".join(part.response for part in parts) == text_of(events)
+    assert "".join(part.response or "" for part in parts) == text_of(events)
     assert "".join(part.thinking or "" for part in parts) == thoughts_of(events)
     assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
     check_object(json.loads(body.splitlines()[-1]), events)
