@@ -12,8 +12,9 @@ from typing import Any, Literal
 import msgspec
 
 from inference.errors import InvalidGrammar
+from inference.json_pointer import resolve
 from inference.pattern_grammar import PatternError, UnsupportedPattern, parse, repetitions
-from inference.schema_grammar import JSON_OBJECT, TooLarge, Unsupported, grammar_of, resolve
+from inference.schema_grammar import JSON_OBJECT, TooLarge, Unsupported, grammar_of
 from inference.thinking import THINK, ThinkTags
 from inference.types import Constraint
 
@@ -95,6 +96,8 @@ class _Bounds:
     def __init__(self, schema: dict[str, Any]) -> None:
         self._whole = schema
         self._enum_values = 0
+        self._ending: set[int] = set()
+        """Identities of schemas that are not themselves."""
 
     def check(self) -> None:
         self._schema(self._whole, "$", depth=1, product=1)
@@ -159,26 +162,40 @@ class _Bounds:
             raise _fault(path, f"repeats {count} times in all, at most {MAX_REPETITIONS} are accepted")
 
     def _no_empty_circle(self, schema: dict[str, Any], path: str) -> None:
-        """A schema may hold itself in its properties or items, but not be itself: that would never end."""
-        seen: set[str] = set()
-        waiting = [schema]
-        while waiting:
-            part = waiting.pop()
-            if not isinstance(part, dict):
+        """A schema may hold itself in its properties or items, but not be itself: that would never end. Each place is
+        looked at once in all, whichever leads to it."""
+        if id(schema) in self._ending:
+            return
+        begun = {id(schema)}
+        steps = [(schema, self._same(schema, path))]
+        while steps:
+            part, leads = steps[-1]
+            step = next(leads, None)
+            if step is None:
+                steps.pop()
+                begun.discard(id(part))
+                self._ending.add(id(part))
                 continue
-            for name in ("anyOf", "oneOf", "allOf"):
-                waiting += part[name] if isinstance(part.get(name), list) else []
-            if "$ref" not in part or part["$ref"] in seen:
-                continue
+            pointer, target = step
+            if id(target) in begun:
+                raise _fault(f"{path}.$ref", f"{pointer!r} leads back to itself")
+            if isinstance(target, dict) and id(target) not in self._ending:
+                begun.add(id(target))
+                steps.append((target, self._same(target, path)))
+
+    def _same(self, part: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+        """The schemas that an answer must match at the same place, and the reference that leads there, if one does."""
+        for name in ("anyOf", "oneOf", "allOf"):
+            for inside in part[name] if isinstance(part.get(name), list) else ():
+                yield "", inside
+        if "$ref" in part:
             pointer = part["$ref"]
+            if not isinstance(pointer, str):
+                raise _fault(f"{path}.$ref", "not a string")
             try:
-                target = resolve(self._whole, pointer)
+                yield pointer, resolve(self._whole, pointer)
             except (KeyError, IndexError, TypeError) as error:
                 raise _fault(f"{path}.$ref", f"{pointer!r} is no place in this schema") from error
-            if target is schema:
-                raise _fault(f"{path}.$ref", f"{pointer!r} leads back to itself")
-            seen.add(pointer)
-            waiting.append(target)
 
 
 def _is_count(value: Any) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from inference.json_pointer import resolve
 from inference.number_grammar import bounded
 from inference.pattern_grammar import ANY, Node, Repeat, counted, ebnf, parse, quoted, relaxed, states
 
@@ -61,6 +62,8 @@ _NUMBER_WORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 TERMS = 5_000
 """Of one translation; each takes some 5 us on the event loop."""
+DEEPEST = 100
+"""Terms inside of terms; alternatives that are references are written where they stand."""
 
 STATES_TOKENS = 1_200_000
 """What counted repetitions in strings may cost, in states that most tokens are tried against: 8 states with 150,000
@@ -100,12 +103,16 @@ class _Translation:
         self._terms = 0
         self._rules: list[str] = []
         self._named: dict[str, str] = {}
+        self._waiting: list[tuple[int, str]] = []
+        self._depth = 0
 
     def text(self) -> str:
         root = f"root ::= {self._term(self._whole)}"
+        self._write_references()
         return "\n".join([root, *self._rules]) + VALUE_RULES
 
     def rules(self) -> str:
+        self._write_references()
         return "\n".join(self._rules) + VALUE_RULES
 
     def _rule(self, body: str) -> str:
@@ -119,14 +126,29 @@ class _Translation:
             index = len(self._rules)
             self._named[pointer] = f"r{index}"
             self._rules.append("")
-            self._rules[index] = f"r{index} ::= {self._term(resolve(self._whole, pointer))}"
+            self._waiting.append((index, pointer))
         return self._named[pointer]
+
+    def _write_references(self) -> None:
+        """One after the other and not one inside of the other: a chain of them may be long."""
+        while self._waiting:
+            index, pointer = self._waiting.pop()
+            self._rules[index] = f"r{index} ::= {self._term(resolve(self._whole, pointer))}"
 
     def _term(self, schema: Schema) -> str:
         """One term of EBNF: a name, a literal, or something in parentheses."""
         self._terms += 1
         if self._terms > TERMS:
             raise TooLarge(f"it makes a grammar of more than {TERMS} terms")
+        if self._depth >= DEEPEST:
+            raise TooLarge(f"its alternatives lead more than {DEEPEST} deep, one inside of the other")
+        self._depth += 1
+        try:
+            return self._written(schema)
+        finally:
+            self._depth -= 1
+
+    def _written(self, schema: Schema) -> str:
         if schema is True or schema == {}:
             return "value"
         if not isinstance(schema, dict):
@@ -289,23 +311,6 @@ class _Translation:
             return node
         self.relaxed.append(what)
         return relaxed(node)
-
-
-def resolve(whole: Schema, pointer: str) -> Schema:
-    """The place in the schema that a local `$ref` names. Raises KeyError."""
-    if not isinstance(pointer, str) or not pointer.startswith("#"):
-        raise KeyError(pointer)
-    place = whole
-    for part in pointer[1:].split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
-        place = place[int(name)] if isinstance(place, list) and name.isdigit() else _member(place, name)
-    return place
-
-
-def _member(place: Schema, name: str) -> Schema:
-    if isinstance(place, dict):
-        return place[name]
-    raise KeyError(name)
 
 
 def _kinds(schema: dict[str, Any]) -> list[str]:
