@@ -21,6 +21,7 @@ CLIENT_GONE = 499
 
 _INTERNAL = "internal server error"
 
+_LONGEST_WORDS = 4_000
 _TOO_LARGE = "request body too large"
 
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
@@ -82,8 +83,15 @@ def of(error: Exception, operation: Operation | None = None) -> Failure:
     """The failure that `error` becomes; what we did not raise on purpose is a 500 without details."""
     for kind, status in _STATUS:
         if isinstance(error, kind):
-            return Failure(status, _words(error, operation), _code(error), _headers(error))
+            return Failure(status, _brief(_words(error, operation)), _code(error), _headers(error))
     return Failure(500, _INTERNAL, None, {})
+
+
+def _brief(words: str) -> str:
+    """Some repeat what the client sent, however long that was."""
+    if len(words) <= _LONGEST_WORDS:
+        return words
+    return f"{words[: _LONGEST_WORDS // 2]} … {words[-_LONGEST_WORDS // 4 :]}"
 
 
 def is_expected(error: Exception) -> bool:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from inference.errors import BadRequest, InferenceError
+from inference.preparation import MAX_MESSAGES
 
 
 def refuse(field: str, given: object, why: str) -> None:
     """Raises when `given` is anything but null, false, zero or empty."""
     if given:
         raise BadRequest(f'"{field}": {why}', field)
+
+
+def refuse_many(field: str, given: Sequence[Any] | None) -> None:
+    """A list too long is refused before anything is made of it."""
+    if given and len(given) > MAX_MESSAGES:
+        what = "messages" if field == "messages" else "items"
+        raise BadRequest(f"{len(given)} {what}; at most {MAX_MESSAGES} are accepted", field)
 
 
 def require_model(model: str | None) -> str:

@@ -12,7 +12,7 @@ from hostile_bodies import SHAPES, a_body
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compat_api import anthropic, embeddings, generation, ollama
+from compat_api import anthropic, embeddings, errors, generation, ollama
 from compat_api.dialect import Preload, Several
 from compat_api.ollama import catalogue, create, pull
 from compat_api.openai import tokens
@@ -154,3 +154,28 @@ def test_a_token_that_no_header_can_carry_is_the_caller_s_fault_and_is_not_repea
     with pytest.raises(BadRequest, match="token") as refusal:
         pull.parse(json.dumps({"model": "org/model", "token": token}).encode())
     assert token not in str(refusal.value)
+
+
+@pytest.mark.parametrize("operation", ["chat", "openai.chat", "openai.responses", "anthropic.messages"])
+def test_too_many_messages_are_refused_before_anything_is_made_of_them(operation: str) -> None:
+    field = "input" if operation == "openai.responses" else "messages"
+    body = {"model": "m", "max_tokens": 1, field: [TURN | {"role": 5}] * 10_001}
+    if operation in ("chat", "openai.chat", "anthropic.messages"):
+        body[field] = [TURN | {"role": "", "content": ""}] * 10_001
+    with pytest.raises(BadRequest, match="at most 10000 are accepted"):
+        PARSERS[operation](json.dumps(body).encode())
+
+
+def test_too_many_options_are_refused() -> None:
+    options = {f"name{index}": index for index in range(1_001)}
+    with pytest.raises(BadRequest, match="at most 1000 are accepted"):
+        ollama.GENERATE.parse(json.dumps({"model": "m", "prompt": "a", "options": options}).encode())
+
+
+def test_a_refusal_does_not_repeat_megabytes() -> None:
+    with pytest.raises(BadRequest) as refusal:
+        ollama.GENERATE.parse(json.dumps({"model": "m", "prompt": "a", "think": "x" * 10**6}).encode())
+    message = errors.of(refusal.value).message
+    assert len(message) < 5_000
+    assert message.startswith("invalid think value")
+    assert message.endswith("true, or false)")

@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 from compat_api import images
 from compat_api.decoding import BodyDecoder
 from compat_api.efforts import EFFORTS
-from compat_api.refusals import ThreadNotFound, require_model
+from compat_api.refusals import ThreadNotFound, refuse_many, require_model
 from compat_api.tools import with_tool_names
 from inference.errors import BadRequest
 from inference.sampling import bounded
@@ -110,6 +110,7 @@ def _request(wire: CountBody, sampling: Sampling, stream: bool) -> ChatRequest:
         raise ThreadNotFound(wire.thread.previous_message_id or "")
     if not wire.messages:
         raise BadRequest("messages is required", "messages")
+    refuse_many("messages", wire.messages)
     system = _system(wire.system)
     messages = [Message(role="system", content=system)] if system else []
     for index, message in enumerate(wire.messages):

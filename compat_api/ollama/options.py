@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from compat_api.headers import device_name
+from inference.errors import BadRequest
 from inference.sampling import bounded
 from inference.types import Sampling
 from registry import parameters
@@ -21,8 +22,15 @@ class Options(Struct, frozen=True):
     device: str = ""
 
 
+MOST_OPTIONS = 1_000
+
+
 def read_options(options: dict[str, Any] | None) -> Options:
     """Unknown names and nulls are ignored; a wrong type is a BadRequest in Ollama's words."""
+    if len(options or ()) > MOST_OPTIONS:
+        raise BadRequest(
+            f'"options": {len(options or ())} of them; at most {MOST_OPTIONS} are accepted', "options"
+        )
     given = {
         name: parameters.typed(name, value, _KINDS[name]) if name in _KINDS else value
         for name, value in (options or {}).items()

@@ -14,7 +14,7 @@ from compat_api.efforts import THINK_LEVELS
 from compat_api.keep_alive import keep_alive_s
 from compat_api.ollama import responses
 from compat_api.ollama.options import read_options
-from compat_api.refusals import refuse, require_model
+from compat_api.refusals import refuse, refuse_many, require_model
 from compat_api.tools import WireTool, read_tools, role_name, with_tool_names
 from inference.errors import BadRequest, ModelNotFound
 from inference.types import (
@@ -109,6 +109,7 @@ def parse_chat(body: bytes) -> ChatRequest | Preload:
     wire = _decode_chat(body)
     logprobs.wanted(wire.logprobs, wire.top_logprobs)
     model = require_model(wire.model)
+    refuse_many("messages", wire.messages)
     messages = with_tool_names(
         [_message(index, message) for index, message in enumerate(wire.messages or ())]
     )

@@ -12,7 +12,7 @@ from compat_api.decoding import BodyDecoder, raw_text
 from compat_api.dialect import Several
 from compat_api.efforts import EFFORTS
 from compat_api.openai.choices import several
-from compat_api.refusals import refuse, require_model
+from compat_api.refusals import refuse, refuse_many, require_model
 from compat_api.tools import WireTool, chosen, offered, read_tools, role_name, with_tool_names
 from inference.errors import BadRequest, ModelNotFound
 from inference.sampling import bounded
@@ -113,6 +113,7 @@ def parse_chat(body: bytes) -> ChatRequest | Several:
         raise ItemsInstead("input: is not a field of chats", "input")
     if not wire.messages:
         raise BadRequest("[] is too short - 'messages'", "messages")
+    refuse_many("messages", wire.messages)
     choice = chosen(wire.tool_choice, wire.parallel_tool_calls)
     request = ChatRequest(
         model=require_model(wire.model),

@@ -15,7 +15,7 @@ from compat_api.decoding import BodyDecoder, raw_text
 from compat_api.efforts import EFFORTS
 from compat_api.openai.requests import StreamOptions, json_constraint
 from compat_api.openai.response_tools import Spaces, read_call, read_tools
-from compat_api.refusals import refuse, require_model
+from compat_api.refusals import refuse, refuse_many, require_model
 from compat_api.tools import chosen, offered, role_name, with_tool_names
 from inference.errors import BadRequest
 from inference.sampling import bounded
@@ -184,6 +184,7 @@ def _messages(given: object) -> list[Message]:
         return [Message(role="user", content=given)]
     if not isinstance(given, list) or not given:
         raise BadRequest("input: give a text, or a list of items", "input")
+    refuse_many("input", given)
     turns: list[Message] = []
     for index, item in enumerate(given):
         at = f"input[{index}]"
