@@ -260,3 +260,14 @@ def test_a_client_that_leaves_takes_its_images_with_it(seeing: RunningServer) ->
     next(iter(stream))
     del stream
     assert ABOUT["blue"] in ask(seeing, "ollama.chat", picture("blue"))[0]
+
+
+def test_answers_about_images_have_log_probabilities(seeing: RunningServer) -> None:
+    turns: Any = [{"role": "user", "content": [url_part(picture("red")), TEXT]}]
+    choice = v1(seeing.url).chat.completions.create(
+        model="eyes", messages=turns, temperature=0, reasoning_effort="none", logprobs=True
+    ).choices[0]  # fmt: skip
+    assert choice.logprobs
+    entries = choice.logprobs.content or []
+    assert b"".join(bytes(entry.bytes or ()) for entry in entries).decode() == choice.message.content
+    assert sum(entry.logprob for entry in entries) < 0
