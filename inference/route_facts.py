@@ -95,3 +95,26 @@ class Plan(Struct, frozen=True, kw_only=True):
     load_in_background: str = ""
     costs: dict[str, Cost] = {}
     """By device: what was compared."""
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """Where a request was wanted, sent and really run: three facts (routing-spec 1)."""
+
+    requested: str
+    """What the client or the settings asked for."""
+    routed: str
+    """The device the router chose."""
+    executed: str
+    """EXECUTION_DEVICES as the runtime logged it when the pipeline compiled; 'NPU (emulated)' on the emulation."""
+    reason: str
+    """One word of routing-spec's closed set."""
+    fallback_reason: str = ""
+    """Why an earlier candidate was left; '' when none was."""
+    alternatives: tuple[str, ...] = ()
+    estimated_s: float | None = None
+    """Wait, load and answer, as the router compared them."""
+    estimated_watts: float | None = None
+
+    @property
+    def fell_back(self) -> bool:
+        return bool(self.fallback_reason)

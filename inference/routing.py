@@ -21,9 +21,8 @@ from inference.errors import (
     InferenceError,
     NotAllowed,
 )
-from inference.route_facts import CHAINED, Candidate, Choice, Facts, Plan
+from inference.route_facts import CHAINED, Candidate, Choice, Facts, Plan, Route
 from inference.scoring import ASSUMED, Cost, Excess, Limits, excess, purpose, score, weights
-from inference.types import Route
 
 
 def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:

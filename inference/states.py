@@ -6,8 +6,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+from inference.route_facts import Route
 from inference.telemetry.readings import Readings
-from inference.types import ModelSpec, Route
+from inference.types import ModelSpec
 
 
 class DeviceState(Struct, frozen=True, kw_only=True):

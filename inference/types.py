@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from inference.meter import Meter
+from inference.route_facts import Route
 from inference.shown_token import Token
 
 FOREVER = float("inf")
@@ -276,29 +277,6 @@ class LoadRequest(Struct, frozen=True, kw_only=True):
     keep_alive_s: float | None = None
     placement: Placement = Placement()
     request_id: str = ""
-
-
-class Route(Struct, frozen=True, kw_only=True):
-    """Where a request was wanted, sent and really run: three facts (routing-spec 1)."""
-
-    requested: str
-    """What the client or the settings asked for."""
-    routed: str
-    """The device the router chose."""
-    executed: str
-    """EXECUTION_DEVICES as the runtime logged it when the pipeline compiled; 'NPU (emulated)' on the emulation."""
-    reason: str
-    """One word of routing-spec's closed set."""
-    fallback_reason: str = ""
-    """Why an earlier candidate was left; '' when none was."""
-    alternatives: tuple[str, ...] = ()
-    estimated_s: float | None = None
-    """Wait, load and answer, as the router compared them."""
-    estimated_watts: float | None = None
-
-    @property
-    def fell_back(self) -> bool:
-        return bool(self.fallback_reason)
 
 
 class Start(Struct, frozen=True, kw_only=True, tag="start"):

@@ -9,7 +9,8 @@ from msgspec import structs
 
 from compat_api import headers
 from inference.errors import BadRequest
-from inference.types import Placement, Route, Start
+from inference.route_facts import Route
+from inference.types import Placement, Start
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from msgspec import structs
 
 from inference.engine import Engine
 from inference.errors import ContextLengthExceeded, DeviceUnavailable
-from inference.types import EmbedRequest, LoadRequest, Placement, Route
+from inference.route_facts import Route
+from inference.types import EmbedRequest, LoadRequest, Placement
 
 
 @asynccontextmanager

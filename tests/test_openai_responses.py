@@ -13,13 +13,13 @@ from msgspec import structs
 
 from compat_api.openai import responses
 from compat_api.openai.responses import ChatEncoder
+from inference.route_facts import Route
 from inference.types import (
     ChatRequest,
     Embeddings,
     EmbedRequest,
     Finish,
     ReasoningDelta,
-    Route,
     Start,
     TextDelta,
     ToolCall,

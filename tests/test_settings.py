@@ -205,6 +205,7 @@ def test_every_engine_variable_arrives_in_the_engine(tmp_path: Path) -> None:
         NPU_PROXY_EVENT_LOOP="selector",
         NPU_PROXY_NPU_MODELS="2",
         NPU_PROXY_BUSY_WAIT_MS="500",
+        NPU_PROXY_ROUTING="measured",
         NPU_PROXY_SYSFS_ROOT=str(tmp_path / "host"),
     )
     assert isinstance(default, dict)
@@ -230,6 +231,7 @@ def test_every_engine_variable_arrives_in_the_engine(tmp_path: Path) -> None:
         "loopback_channel": True,
         "npu_models": 2,
         "busy_wait_s": 0.5,
+        "measured_routing": True,
         "sysfs_root": str(tmp_path / "host"),
     }
     assert not [name for name in default if default[name] == changed[name]], "a field that no variable sets"

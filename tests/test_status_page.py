@@ -13,8 +13,8 @@ from conftest import RunningServer, get
 from django.test import RequestFactory
 
 from compat_api.urls import resolve
+from inference.route_facts import Route
 from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
-from inference.types import Route
 from npuproxy import status, urls
 
 
