@@ -70,7 +70,9 @@ def plan(
     """Raises LoadFailed with the figures when the model can never fit the budget."""
     fixed = weights_cost(spec)
     if spec.kind == "embedding":
-        return _checked(spec, MemoryPlan(cost_bytes=fixed, limit_tokens=context), budget, budget_name)
+        shapes = 2 if device.startswith("NPU") else 1  # the second one is for short texts
+        cost = fixed + (shapes - 1) * int(spec.size_bytes * WEIGHTS_FACTOR)
+        return _checked(spec, MemoryPlan(cost_bytes=cost, limit_tokens=context), budget, budget_name)
     if device.startswith("NPU"):
         prompt = min(max_prompt_len, context - min(NPU_RESPONSE_TOKENS, context // 8))
         response = min(NPU_RESPONSE_TOKENS, context - prompt)

@@ -128,9 +128,8 @@ def test_embeddings_on_the_npu_are_those_of_the_cpu() -> None:
         vectors = []
         for device in ("CPU", "NPU"):
             async with npu_engine(embedding_device=device) as engine:
-                request = EmbedRequest(
-                    model="m", texts=("a cat sat", "two dogs"), placement=Placement(device=device)
-                )
+                texts = ("a cat sat", "", *(" ".join(["two dogs"] * n) for n in (28, 30, 31, 40, 127, 300)))
+                request = EmbedRequest(model="m", texts=texts, placement=Placement(device=device))
                 embedded = await engine.embed(MINILM, request)
                 assert embedded.start.route.routed == device
                 vectors.append([array("f", vector) for vector in embedded.vectors])
