@@ -28,10 +28,10 @@ class WireTool(Struct):
 
 
 def read_tools(wire: list[WireTool] | None) -> tuple[Tool, ...]:
-    return tuple(_tool(index, tool) for index, tool in enumerate(wire or ()))
+    return tuple(read_tool(index, tool) for index, tool in enumerate(wire or ()))
 
 
-def _tool(index: int, wire: WireTool) -> Tool:
+def read_tool(index: int, wire: WireTool) -> Tool:
     field = f"tools[{index}]"
     if wire.type not in (None, "", "function"):
         raise BadRequest(f'"{field}.type": {wire.type!r} is not available, only "function" is', field)
@@ -54,7 +54,7 @@ def chosen(given: object, parallel: object) -> ToolChoice:
     if given == "required":
         return ToolChoice(required=True, parallel=one)
     kind = given.get("type") if isinstance(given, dict) else None
-    if isinstance(given, dict) and kind == "function":
+    if isinstance(given, dict) and kind in ("function", "custom"):
         return ToolChoice(required=True, names=(_named(given),), parallel=one)
     if isinstance(given, dict) and kind == "allowed_tools":
         allowed = given.get("allowed_tools", given)
@@ -68,9 +68,9 @@ def chosen(given: object, parallel: object) -> ToolChoice:
 
 
 def _named(tool: object) -> str:
-    """{"type": "function", "name"} or the same with the name inside of "function"."""
+    """{"type": "function", "name"} or the same with the name inside of "function"; or all that with "custom"."""
     if isinstance(tool, dict):
-        inner = tool.get("function", tool)
+        inner = tool.get("function", tool.get("custom", tool))
         name = inner.get("name") if isinstance(inner, dict) else None
         if isinstance(name, str) and name:
             return name

@@ -159,10 +159,10 @@ def test_a_fault_is_named(fields: Any, words: Any) -> None:
     assert str(refusal.value) == words
 
 
-def test_tools_may_be_flat_as_in_responses_and_custom_ones_are_left_out() -> None:
+def test_tools_may_be_flat_as_in_responses() -> None:
     flat = {"type": "function", "name": "f", "description": "does", "parameters": {"type": "object"}}
     nested = {"type": "function", "function": {"name": "g"}}
-    tools = chat(tools=[{"type": "custom", "name": "ApplyPatch"}, flat, nested]).tools
+    tools = chat(tools=[flat, nested]).tools
     assert [(tool.name, tool.description) for tool in tools] == [("f", "does"), ("g", "")]
     assert tools[0].parameters == {"type": "object"}
 

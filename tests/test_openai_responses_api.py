@@ -117,6 +117,31 @@ def test_a_tool_is_called_and_its_result_is_read(server: RunningServer) -> None:
     assert answer.usage.input_tokens > response.usage.input_tokens
 
 
+def test_the_client_reads_calls_of_custom_tools(server: RunningServer) -> None:
+    client, words = v1(server.url), {"name": "echo", "description": "Says a word"}
+    asked: Any = {"model": "demo", "input": "Call echo with the word yes", "max_output_tokens": 400, **PLAIN}
+    tools: Any = [{"type": "custom", **words}]
+    nested: Any = [{"type": "custom", "custom": words}]
+    with client.responses.stream(**asked, tools=tools, tool_choice="required") as stream:
+        (call,) = stream.get_final_response().output
+    assert call.type == "custom_tool_call"
+    assert call.name == "echo"
+    assert isinstance(call.input, str)
+    chat = client.chat.completions.create(
+        model="demo",
+        messages=[{"role": "user", "content": asked["input"]}],
+        tools=nested,
+        tool_choice="required",
+        max_tokens=400,
+        temperature=0,
+        reasoning_effort="none",
+    )
+    assert chat.choices[0].message.tool_calls
+    (said,) = chat.choices[0].message.tool_calls
+    assert said.type == "custom"
+    assert said.custom.input == call.input
+
+
 def test_an_answer_that_was_cut_is_incomplete(server: RunningServer) -> None:
     response = v1(server.url).responses.create(model="demo", input=QUESTION, max_output_tokens=3, **PLAIN)
     assert response.status == "incomplete"

@@ -24,7 +24,7 @@ def parse(**fields: Any) -> ResponsesRequest:
 
 @pytest.mark.parametrize("space", ["mcp__node", "mcp__node__"])
 def test_a_tool_of_a_namespace_has_one_name_for_the_model_and_both_for_the_client(space: str) -> None:
-    request = parse(tools=[{"type": "namespace", "name": space, "tools": [INNER, {"type": "custom"}]}, INNER])
+    request = parse(tools=[{"type": "namespace", "name": space, "tools": [INNER, {"type": "x"}]}, INNER])
     assert [tool.name for tool in request.tools] == ["mcp__node__js", "js"]
     encoder = ResponseEncoder(request)
     calls = [ToolCall("call_a", "mcp__node__js", {}), ToolCall("call_b", "js", {})]

@@ -11,9 +11,11 @@ from compat_api import images, logprobs
 from compat_api.decoding import BodyDecoder, raw_text
 from compat_api.dialect import Several
 from compat_api.efforts import EFFORTS
+from compat_api.openai import custom_tools
 from compat_api.openai.choices import several
+from compat_api.openai.custom_tools import Customs, CustomToolsRequest
 from compat_api.refusals import refuse, refuse_many, require_model
-from compat_api.tools import WireTool, chosen, offered, read_tools, role_name, with_tool_names
+from compat_api.tools import WireTool, chosen, offered, read_tool, role_name, with_tool_names
 from inference.errors import BadRequest, ModelNotFound
 from inference.sampling import bounded
 from inference.types import ChatRequest, Constraint, EmbedRequest, Message, Sampling, Tool, ToolCall
@@ -26,9 +28,26 @@ class CalledFunction(Struct):
     arguments: str | None = None
 
 
+class CalledCustom(Struct):
+    name: str | None = None
+    input: str | None = None
+
+
 class WireToolCall(Struct):
     id: str | None = None
     function: CalledFunction | None = None
+    custom: CalledCustom | None = None
+
+
+class CustomTool(Struct):
+    name: str | None = None
+    description: str | None = None
+    format: Any = None
+
+
+class ChatTool(WireTool):
+    custom: CustomTool | None = None
+    format: Any = None
 
 
 class WireMessage(Struct):
@@ -87,7 +106,7 @@ class ChatBody(GenerationBody):
     input: Raw = Raw(b"")
     max_completion_tokens: int | None = None
     response_format: ResponseFormat | None = None
-    tools: list[WireTool] | None = None
+    tools: list[ChatTool] | None = None
     tool_choice: Any = None
     reasoning_effort: str | None = None
     reasoning: Reasoning | None = None
@@ -115,10 +134,14 @@ def parse_chat(body: bytes) -> ChatRequest | Several:
         raise BadRequest("[] is too short - 'messages'", "messages")
     refuse_many("messages", wire.messages)
     choice = chosen(wire.tool_choice, wire.parallel_tool_calls)
-    request = ChatRequest(
+    tools, customs = _tools(wire.tools or [])
+    request = CustomToolsRequest(
         model=require_model(wire.model),
-        messages=with_tool_names([_message(index, message) for index, message in enumerate(wire.messages)]),
-        tools=offered(_tools(wire), choice) if wire.tool_choice != "none" else (),
+        messages=with_tool_names(
+            [_message(index, message, customs) for index, message in enumerate(wire.messages)]
+        ),
+        tools=offered(tools, choice) if wire.tool_choice != "none" else (),
+        customs=customs,
         tool_choice=choice,
         think=_think(wire),
         effort=EFFORTS.get(_effort(wire), ""),
@@ -152,9 +175,19 @@ def sampling_of(wire: GenerationBody, max_tokens: int | None = None) -> Sampling
     )
 
 
-def _tools(wire: ChatBody) -> tuple[Tool, ...]:
-    """Custom tools, whose argument is a text of a grammar, are left out, as in /v1/responses."""
-    return read_tools([tool for tool in wire.tools or () if tool.type != "custom"])
+def _tools(wire: list[ChatTool]) -> tuple[tuple[Tool, ...], Customs]:
+    tools: list[Tool] = []
+    customs: Customs = {}
+    for index, given in enumerate(wire):
+        if given.type != "custom":
+            tools.append(read_tool(index, given))
+            continue
+        custom = given.custom or CustomTool(given.name, given.description, given.format)
+        if not custom.name:
+            raise BadRequest(f'"tools[{index}].custom.name" is required', f"tools[{index}]")
+        tools.append(custom_tools.tool(custom.name, custom.description, custom.format))
+        customs[custom.name] = "nested" if given.custom else "flat"
+    return tuple(tools), customs
 
 
 def _effort(wire: ChatBody) -> str:
@@ -194,8 +227,8 @@ def json_constraint(kind: str | None, schema: Raw, field: str, schema_field: str
     return Constraint(text)
 
 
-def _message(index: int, wire: WireMessage) -> Message:
-    calls = tuple(_tool_call(call) for call in wire.tool_calls or ())
+def _message(index: int, wire: WireMessage, customs: Customs) -> Message:
+    calls = tuple(_tool_call(call, customs) for call in wire.tool_calls or ())
     field = f"messages[{index}].content"
     content = _content(field, wire.content, has_calls=bool(calls))
     message = Message(
@@ -210,8 +243,12 @@ def _message(index: int, wire: WireMessage) -> Message:
     return images.of_the_user_alone(field, message)
 
 
-def _tool_call(wire: WireToolCall) -> ToolCall:
+def _tool_call(wire: WireToolCall, customs: Customs) -> ToolCall:
+    if wire.custom is not None:
+        return custom_tools.called(wire.id or "", wire.custom.name or "", wire.custom.input or "")
     function = wire.function or CalledFunction()
+    if function.name in customs:
+        return custom_tools.from_arguments(wire.id or "", function.name, function.arguments or "")
     try:
         arguments = msgspec.json.decode(function.arguments or "{}", type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from compat_api.openai.custom_tools import text_of
 from compat_api.openai.response_requests import ResponsesRequest
 from inference.types import ChatRequest, Event, Finish, ReasoningDelta, Start, TextDelta, ToolCall
 
@@ -33,6 +34,7 @@ class ResponseEncoder:
 
     def __init__(self, request: ChatRequest, *, answer_id: str = "", created: int = 0) -> None:
         self._echo = request.echo if isinstance(request, ResponsesRequest) else {}
+        self._customs = request.customs if isinstance(request, ResponsesRequest) else {}
         self._spaces = request.spaces if isinstance(request, ResponsesRequest) else {}
         self._id = answer_id or f"resp_{secrets.token_hex(24)}"
         self._created = created or int(time.time())
@@ -157,7 +159,25 @@ class ResponseEncoder:
         self._output.append(item)
         return done
 
+    def _custom_call(self, call: ToolCall) -> bytes:
+        closed, text = self._close(), text_of(call)
+        item = {
+            "id": f"ctc_{secrets.token_hex(24)}",
+            "type": "custom_tool_call",
+            "status": "in_progress",
+            "call_id": call.id,
+            "name": call.name,
+            "input": "",
+        }
+        begun, at = self._begin(item), self._at(item)
+        grown = self._sse("response.custom_tool_call_input.delta", at | {"delta": text})
+        grown += self._sse("response.custom_tool_call_input.done", at | {"input": text})
+        self._open = None
+        return closed + begun + grown + self._keep(item | {"status": "completed", "input": text})
+
     def _call(self, call: ToolCall) -> bytes:
+        if call.name in self._customs:
+            return self._custom_call(call)
         closed = self._close()
         arguments = orjson.dumps(call.arguments).decode()
         space, name = self._spaces.get(call.name, ("", call.name))

@@ -13,13 +13,14 @@ from orjson import Fragment
 from compat_api import images, logprobs
 from compat_api.decoding import BodyDecoder, raw_text
 from compat_api.efforts import EFFORTS
+from compat_api.openai.custom_tools import CustomToolsRequest
 from compat_api.openai.requests import StreamOptions, json_constraint
 from compat_api.openai.response_tools import Spaces, read_call, read_tools
 from compat_api.refusals import refuse, refuse_many, require_model
 from compat_api.tools import chosen, offered, role_name, with_tool_names
 from inference.errors import BadRequest
 from inference.sampling import bounded
-from inference.types import ChatRequest, Constraint, Message, Sampling, ToolCall
+from inference.types import Constraint, Message, Sampling, ToolCall
 
 _NOT_STORED = "answers are not stored here; send the whole conversation as input"
 _LOGPROBS = "message.output_text.logprobs"
@@ -73,7 +74,7 @@ class ResponsesBody(Struct):
     top_logprobs: int | None = None
 
 
-class ResponsesRequest(ChatRequest, frozen=True, kw_only=True):
+class ResponsesRequest(CustomToolsRequest, frozen=True, kw_only=True):
     """A generation, and what its answer repeats of the request."""
 
     echo: dict[str, Any] = {}
@@ -90,7 +91,7 @@ def parse_responses(body: bytes) -> ResponsesRequest:
     refuse("background", wire.background, _NOT_STORED)
     messages = _instructed(wire.instructions or "", _messages(wire.input))
     choice = chosen(wire.tool_choice, wire.parallel_tool_calls)
-    tools, spaces = read_tools(wire.tools or [])
+    tools, spaces, customs = read_tools(wire.tools or [])
     return ResponsesRequest(
         model=require_model(wire.model),
         messages=with_tool_names(messages),
@@ -105,6 +106,7 @@ def parse_responses(body: bytes) -> ResponsesRequest:
         include_usage=bool(wire.stream_options and wire.stream_options.include_usage),
         echo=_echo(wire),
         spaces=spaces,
+        customs=customs,
     )
 
 

@@ -1,4 +1,4 @@
-"""Tools of /v1/responses: functions, namespaces that hold functions, and the calls of earlier turns.
+"""Tools of /v1/responses: functions, namespaces that hold functions, custom tools, and the calls of earlier turns.
 
 Codex puts the tools of each MCP server into a namespace, and finds a tool again only by both of its names. A model
 knows one name for a tool: it is shown `namespace__name`, and its calls are told apart again on their way back.
@@ -6,30 +6,40 @@ knows one name for a tool: it is shown `namespace__name`, and its calls are told
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from compat_api.openai import custom_tools
+from compat_api.openai.custom_tools import Customs
 from inference.errors import BadRequest
 from inference.types import Tool, ToolCall
 
 Spaces = dict[str, tuple[str, str]]
 """The name that the model knows -> namespace and name, for tools that came in a namespace."""
 
-CUSTOM_ARGUMENT = "input"
-"""Of a call of a custom tool, which has a text instead of arguments."""
+
+class Offer(NamedTuple):
+    tools: list[Tool]
+    spaces: Spaces
+    customs: Customs
 
 
-def read_tools(wire: list[Any]) -> tuple[list[Tool], Spaces]:
-    """Kinds other than functions and namespaces run in the original service, or need a grammar of their own, and are
-    left out."""
+def read_tools(wire: list[Any]) -> Offer:
+    """Other kinds than functions, namespaces and custom tools run in the original service, and are left out."""
     tools: list[Tool] = []
     spaces: Spaces = {}
+    customs: Customs = {}
     for index, tool in enumerate(wire):
         at = f"tools[{index}]"
         kind = _object(at, tool).get("type")
         if kind == "function":
             tools.append(_function(at, tool))
+        elif kind == "custom":
+            name, description = _name(at, tool), tool.get("description")
+            customs[name] = "flat"
+            said = description if isinstance(description, str) else ""
+            tools.append(custom_tools.tool(name, said, tool.get("format")))
         elif kind == "namespace" and isinstance(tool.get("tools"), list):
             space = _name(at, tool)
             for position, inner in enumerate(tool["tools"]):
@@ -39,7 +49,7 @@ def read_tools(wire: list[Any]) -> tuple[list[Tool], Spaces]:
                     known_as = _known_as(space, found.name)
                     spaces[known_as] = space, found.name
                     tools.append(msgspec.structs.replace(found, name=known_as))
-    return tools, spaces
+    return Offer(tools, spaces, customs)
 
 
 def read_call(at: str, item: dict[str, Any]) -> ToolCall:
@@ -50,7 +60,7 @@ def read_call(at: str, item: dict[str, Any]) -> ToolCall:
         return ToolCall(call_id, "local_shell", action if isinstance(action, dict) else {})
     name = _name(at, item)
     if item["type"] == "custom_tool_call":
-        return ToolCall(call_id, name, {CUSTOM_ARGUMENT: str(item.get("input") or "")})
+        return custom_tools.called(call_id, name, str(item.get("input") or ""))
     try:
         arguments = msgspec.json.decode(item.get("arguments") or "{}", type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError, TypeError):

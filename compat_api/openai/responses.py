@@ -12,6 +12,7 @@ import orjson
 
 from compat_api import errors
 from compat_api.dialect import floats, sse
+from compat_api.openai.custom_tools import CustomToolsRequest, chat_call
 from inference.types import (
     ChatRequest,
     Embeddings,
@@ -60,6 +61,7 @@ class ChatEncoder(AnswerEncoder):
         self, request: ChatRequest, *, answer_id: str = "", created: int = 0, index: int = 0
     ) -> None:
         self._index = index
+        self._customs = request.customs if isinstance(request, CustomToolsRequest) else {}
         self._id = answer_id or f"chatcmpl-{secrets.token_hex(12)}"
         self._created = created or int(time.time())
         self._model = request.model
@@ -113,6 +115,8 @@ class ChatEncoder(AnswerEncoder):
 
     def _call(self, call: ToolCall) -> dict[str, Any]:
         index, self._calls = self._calls, self._calls + 1
+        if call.name in self._customs:
+            return {"id": call.id, "index": index} | chat_call(call, self._customs[call.name])
         function = {"name": call.name, "arguments": orjson.dumps(call.arguments).decode()}
         return {"id": call.id, "index": index, "type": "function", "function": function}
 
