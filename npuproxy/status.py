@@ -14,7 +14,8 @@ from django.shortcuts import render
 from msgspec import Struct
 
 from inference import engine
-from inference.states import LoadedModel, RequestRecord, Snapshot
+from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
+from inference.telemetry.readings import WATT, DeviceReadings, Reading, Readings
 from npuproxy import banner
 from registry import store, use
 from registry.model_info import ModelInfo
@@ -25,6 +26,16 @@ _SECURITY = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "Cache-Control": "no-store",
 }
+
+
+class DeviceCard(Struct, frozen=True, kw_only=True):
+    """A device with what it says of itself; '' for what is unknown."""
+
+    state: DeviceState
+    temperature: str
+    power: str
+    load: str
+    warnings: tuple[str, ...]
 
 
 class ModelRow(Struct, frozen=True, kw_only=True):
@@ -74,6 +85,7 @@ def page(request: HttpRequest) -> HttpResponse:
 
 def live(request: HttpRequest) -> HttpResponse:
     """What changes: the page's script asks for it every other second."""
+    engine.current().telemetry.watch()
     return _answer(request, "status/_live.html")
 
 
@@ -86,6 +98,8 @@ def _answer(request: HttpRequest, template: str) -> HttpResponse:
         "curl": banner.curl(address),
         "uptime": duration(snapshot.uptime_s),
         "snapshot": snapshot,
+        "devices": [device_card(state, snapshot.readings.of(state.id)) for state in snapshot.devices],
+        "power": power(snapshot.readings),
         "models": model_rows(snapshot, models, use.of(models)),
         "memory": memory(snapshot),
         "requests": [request_row(record) for record in snapshot.requests[:SHOWN_REQUESTS]],
@@ -94,6 +108,38 @@ def _answer(request: HttpRequest, template: str) -> HttpResponse:
     for name, value in _SECURITY.items():
         response[name] = value
     return response
+
+
+def device_card(state: DeviceState, found: DeviceReadings | None) -> DeviceCard:
+    """What nobody measured is left out: an emulated NPU has no heat of its own."""
+    if found is None or state.emulated:
+        return DeviceCard(state=state, temperature="", power="", load="", warnings=())
+    warnings = [f"slowed by {' and '.join(found.throttling.reasons)}"] if found.throttling.value else []
+    warnings += ["asleep"] if found.asleep else []
+    return DeviceCard(
+        state=state,
+        temperature=measured(found.temperature),
+        power=measured(found.power),
+        load=measured(found.utilisation),
+        warnings=tuple(warning.replace("_", " ") for warning in warnings),
+    )
+
+
+def power(readings: Readings) -> tuple[tuple[str, str], ...]:
+    """What the machine runs on, and its fans: what is known of it."""
+    source = {True: "battery", False: "mains", None: ""}[readings.on_battery.value]
+    shown = (
+        ("runs on", source),
+        ("battery", measured(readings.battery)),
+        ("fans", measured(readings.mean_fan)),
+    )
+    return tuple((name, text) for name, text in shown if text)
+
+
+def measured(reading: Reading) -> str:
+    if reading.value is None:
+        return ""
+    return f"{reading.value:.1f} W" if reading.unit == WATT else f"{reading.value:.0f} {reading.unit}"
 
 
 def model_rows(snapshot: Snapshot, models: list[ModelInfo], lives: Mapping[str, Life]) -> list[ModelRow]:

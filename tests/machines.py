@@ -56,9 +56,9 @@ class Machine:
         if file.is_file() and not file.is_symlink():
             self._changing(path)
         file.parent.mkdir(parents=True, exist_ok=True)
-        if file.is_symlink() or file.is_fifo():
-            file.unlink()
-        file.write_text(f"{value}\n", "utf-8")
+        fresh = file.with_name(f".{file.name}")
+        fresh.write_text(f"{value}\n", "utf-8")
+        fresh.replace(file)  # at once: nobody reads half of it
 
     def fill(self, folder: str, facts: Facts) -> None:
         for name, value in facts.items():
@@ -136,6 +136,7 @@ class Machine:
 
 RAPL_RANGE_UJ = 262_143_328_850
 NPU = "/sys/class/accel/accel0/device"
+GT = "/sys/class/drm/card0/device/tile0/gt0"
 NPU_FACTS: Facts = {
     "uevent": "DRIVER=intel_vpu\nPCI_CLASS=120000\nPCI_ID=8086:7D1D\nPCI_SLOT_NAME=0000:00:0b.0",
     "npu_busy_time_us": 5_000_000,

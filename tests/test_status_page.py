@@ -15,6 +15,7 @@ from django.test import RequestFactory
 from compat_api.urls import resolve
 from inference.route_facts import Route
 from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
+from inference.telemetry.readings import DeviceReadings, Flag, Reading, Readings
 from npuproxy import status, urls
 
 
@@ -207,3 +208,20 @@ def test_a_fault_of_a_page_is_a_page() -> None:
     answer = urls.server_error(RequestFactory().get("/status"))
     assert answer.status_code == 500
     assert b"X-Request-ID" in answer.content
+
+
+def test_a_device_shows_what_is_measured_and_nothing_else() -> None:
+    state = DeviceState(id="GPU.0", full_name="", available=True, slots=1, running=0, waiting=0)
+    assert status.device_card(state, None) == status.DeviceCard(
+        state=state, temperature="", power="", load="", warnings=()
+    )
+    found = DeviceReadings(
+        id="GPU.0", kind="igpu", temperature=Reading(71.4, "°C", "hwmon", 1.0), power=Reading(12.34, "W", "hwmon", 1.0),
+        throttling=Flag(True, "driver", 1.0, ("vr_tdc", "thermal")),
+    )  # fmt: skip
+    card = status.device_card(state, found)
+    assert (card.temperature, card.power, card.load) == ("71 °C", "12.3 W", "")
+    assert card.warnings == ("slowed by vr tdc and thermal",)
+    assert status.power(Readings()) == ()
+    on = Readings(on_battery=Flag(True, "s", 1.0), battery=Reading(19.6, "%", "s", 1.0))
+    assert status.power(on) == (("runs on", "battery"), ("battery", "20 %"))
