@@ -110,6 +110,7 @@ def test_a_stop_string_is_not_in_the_context(server: RunningServer) -> None:
     [
         ([1, 2, 2560], "context[2]: 2560 is no token of this model; its ids go from 0 to 2559"),
         ([-1], "context[0]: -1 is no token of this model"),
+        ([300] * 1_000_001, '"context": 1000001 token ids; at most 1000000 are taken'),
         ([1.5], "GenerateRequest.context"),
         (["1"], "GenerateRequest.context"),
         ("1", "GenerateRequest.context"),

@@ -148,6 +148,7 @@ def test_the_stream_of_completions_ends_with_done(server: RunningServer) -> None
         ({"prompt": [1, "x"]}, '"prompt": give a text'),
         ({"prompt": [True]}, '"prompt": give a text'),
         ({"prompt": [3, 2560]}, r"prompt\[1\]: 2560 is no token of this model; its ids go from 0 to 2559"),
+        ({"prompt": [[3] * 600_000] * 2, "echo": True}, "1200000 token ids; at most 1000000 are taken"),
         ({"prompt": [3, -1], "echo": True}, r"prompt\[1\]: -1 is no token of this model"),
         ({"prompt": [[3], [2**40]], "n": 2}, r"prompt\[0\]: 1099511627776 is no token of this model"),
         ({"prompt": [1, 2], "suffix": "x"}, "goes with a prompt that is a text"),

@@ -22,6 +22,7 @@ def read(given: object) -> list[Prompt]:
         if _is_ids(given):
             return [tuple(given)]
         if all(isinstance(entry, str) or (_is_ids(entry) and entry) for entry in given):
+            token_ids.check_number(sum(len(entry) for entry in given if isinstance(entry, list)), "prompt")
             return [entry if isinstance(entry, str) else tuple(entry) for entry in given]
     raise BadRequest('"prompt": give a text, a list of token ids, or a list of either', "prompt")
 

@@ -13,10 +13,9 @@ from compat_api.decoding import BodyDecoder
 from compat_api.dialect import Several
 from compat_api.openai.requests import parse_chat
 from compat_api.refusals import refuse, require_model
+from inference import token_ids
 from inference.errors import BadRequest
 from inference.types import ChatRequest
-
-MOST_IDS = 1_000_000
 
 
 class TokenizeBody(Struct):
@@ -92,8 +91,7 @@ def parse_detokenize(body: bytes) -> tuple[str, list[int]]:
     model = require_model(wire.model)
     if wire.tokens is None:
         raise BadRequest('"tokens": give a list of token ids', "tokens")
-    if len(wire.tokens) > MOST_IDS:
-        raise BadRequest(f'"tokens": {len(wire.tokens)} ids; at most {MOST_IDS} are taken', "tokens")
+    token_ids.check_number(len(wire.tokens), "tokens")
     return model, wire.tokens
 
 
