@@ -59,6 +59,14 @@ def test_chat_ollama_answers_a_batch_and_ollama_llm_a_prompt(ollama: Scenarios, 
     assert ollama["text_completion"] == answer
 
 
+@pytest.mark.parametrize("api", ["ollama", "openai"])
+def test_a_stream_that_was_left_holds_nobody_up(
+    answer: str, api: str, request: pytest.FixtureRequest
+) -> None:
+    made: Scenarios = request.getfixturevalue(api)
+    assert made["left"] == answer
+
+
 def test_chat_ollama_keeps_thoughts_apart(ollama: Scenarios) -> None:
     said = ollama["reasoning"]
     thoughts = said["additional_kwargs"]["reasoning_content"]

@@ -69,6 +69,13 @@ def batch(url: str) -> list[str]:
     return [str(said.content) for said in _chat(url).batch([QUESTION, "What can you do?"])]
 
 
+def left(url: str) -> str:
+    """A stream that is left after its first part, and what is said next."""
+    for _ in _chat(url, temperature=1000, top_k=0, num_predict=3000).stream(QUESTION):
+        break
+    return str(_chat(url).invoke(QUESTION).content)
+
+
 def reasoning(url: str) -> dict[str, Any]:
     return _said(_chat(url, reasoning=True, num_predict=200).invoke(QUESTION))
 

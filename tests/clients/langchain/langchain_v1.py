@@ -65,6 +65,13 @@ async def astream(url: str) -> dict[str, Any]:
     return _joined([part async for part in _chat(url, stream_usage=True).astream(QUESTION)])
 
 
+def left(url: str) -> str:
+    """A stream that is left after its first part, and what is said next."""
+    for _ in _chat(url, temperature=2, max_tokens=3000).stream(QUESTION):
+        break
+    return str(_chat(url).invoke(QUESTION).content)
+
+
 def over_responses(url: str) -> dict[str, Any]:
     return _said(_chat(url, use_responses_api=True).invoke(QUESTION))
 
