@@ -31,6 +31,13 @@ SUMS: Final = "SHA256SUMS"
 CAPABILITIES: Final = ("completion", "tools", "insert", "vision", "embedding", "thinking", "image", "audio")
 """Everything a model can be capable of, in the order in which clients are told."""
 
+_POSITIONS: Final = {
+    "llama": 2048, "mistral": 131_072, "qwen2": 32_768, "gemma": 8192, "gemma2": 8192, "gemma3_text": 131_072,
+    "phi3": 4096,
+}  # fmt: skip
+"""max_position_embeddings that Hugging Face's own classes mean where a configuration leaves it out, as that of the
+language in a model that looks at images may."""
+
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _TOKENIZERS = {"BPE": "gpt2", "WordPiece": "bert", "Unigram": "t5", "WordLevel": "wordlevel"}
 """`model.type` of tokenizer.json -> tokenizer.ggml.model, as llama.cpp names them."""
@@ -168,6 +175,7 @@ def _context_length(folder: Path, config: Mapping[str, Any]) -> int:
     if (folder / "sentence_bert_config.json").exists():
         longest = int(_json(folder, "sentence_bert_config.json").get("max_seq_length") or 0)
         positions = min(longest or positions, positions or longest)
+    positions = positions or _POSITIONS.get(str(config.get("model_type")), 0)
     if positions <= 0:
         raise ModelDamaged(folder.name, "config.json", "has no max_position_embeddings")
     return positions

@@ -17,7 +17,7 @@ from registry.catalog import NPU_PRECISIONS, Build, Entry
 Level = Literal["fits", "may_exceed_memory", "not_suited"]
 
 DEVICES: Final = ("NPU", "GPU", "CPU")
-SERVED: Final = ("chat", "embedding")
+SERVED: Final = ("chat", "embedding", "vision")
 """Kinds that this version runs."""
 
 CONTEXT_BYTES: Final = 500_000_000
@@ -35,7 +35,7 @@ GPU_SHARE: Final = 0.5
 BUDGET_SHARE: Final = 0.6
 """Of the RAM, all models together, where NPU_PROXY_MEMORY_BUDGET says nothing else."""
 
-_KINDS: Final = {"rerank": "rerankers yet", "vision": "models that look at images yet"}
+_KINDS: Final = {"rerank": "rerankers yet"}
 _WIDE: Final = ("fp16", "fp32", "bf16", "f16", "f32")
 
 
@@ -66,7 +66,7 @@ def of(size_bytes: int, kind: str, quantization: str, device: str, machine: Mach
     if kind not in SERVED:
         return Verdict("not_suited", f"this version runs no {_KINDS.get(kind, kind)}")
     machine = machine or this_machine()
-    needed = round(size_bytes * WEIGHTS_FACTOR) + (CONTEXT_BYTES if kind == "chat" else RUNTIME_BYTES)
+    needed = round(size_bytes * WEIGHTS_FACTOR) + (RUNTIME_BYTES if kind == "embedding" else CONTEXT_BYTES)
     name = device.upper()
     if name.startswith("NPU"):
         return _on_npu(size_bytes, needed, kind, quantization.lower(), machine)
@@ -85,6 +85,8 @@ def of_entry(entry: Entry, device: str, machine: Machine | None = None) -> tuple
 
 
 def _on_npu(size_bytes: int, needed: int, kind: str, quantization: str, machine: Machine) -> Verdict:
+    if kind == "vision":
+        return Verdict("not_suited", "models that look at images run on a GPU and on the CPU alone")
     if kind == "chat" and quantization in _WIDE:
         return Verdict("not_suited", f"an NPU wants symmetric weights of four bits, these are {quantization}")
     if size_bytes > NPU_MOST_BYTES:

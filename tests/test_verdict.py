@@ -37,7 +37,9 @@ TABLE: list[tuple[float, str, str, str, Machine, Level, str]] = [
     (15.0, "chat", "int8", "CPU", LAPTOP, "not_suited", "needs some 17.0 GB, this machine has 16.0 GB"),
     (2.2, "embedding", "", "CPU", LAPTOP, "fits", ""),
     (0.3, "rerank", "int8", "CPU", BIG, "not_suited", "no rerankers"),
-    (3.3, "vision", "int4", "GPU", BIG, "not_suited", "images"),
+    (3.3, "vision", "int4", "GPU", LAPTOP, "fits", "4.1 GB"),
+    (3.3, "vision", "int4", "CPU", LAPTOP, "fits", "4.1 GB"),
+    (3.3, "vision", "int4", "NPU", BIG, "not_suited", "images"),
 ]
 
 

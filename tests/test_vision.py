@@ -18,6 +18,8 @@ from pictures import ABOUT, QUESTION, block, bomb, picture, text_of, uri, url_pa
 from wire_clients import claude, native, v1
 
 GREEDY = {"temperature": 0}
+IMAGE_TOKEN = 7
+"""What the tiny model has in its prompts for a patch of an image."""
 HOT = {"temperature": 1000, "top_k": 0, "top_p": 1, "seed": 6, "num_predict": 3000}
 TEXT = {"type": "text", "text": QUESTION}
 CLIENTS = ("ollama.chat", "ollama.generate", "openai.chat", "openai.responses", "anthropic.messages")
@@ -158,6 +160,66 @@ def test_neighbours_keep_their_text_while_images_are_looked_at(seeing: RunningSe
     with ThreadPoolExecutor(8) as threads:
         together = list(threads.map(lambda job: ask(seeing, "ollama.chat", *map(picture, job)), jobs))
     assert together == [alone[job] for job in jobs]
+
+
+def test_the_result_of_a_tool_is_seen(seeing: RunningServer) -> None:
+    call = {"type": "tool_use", "id": "shot_1", "name": "screenshot", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "shot_1", "content": [block(picture("lime"))]}
+    turns: Any = [
+        {"role": "user", "content": "Take a picture."},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result, TEXT]},
+    ]
+    answers = set()
+    for colour in ("lime", "red"):
+        result["content"] = [block(picture(colour))]
+        message = claude(seeing.url).messages.create(
+            model="eyes", max_tokens=60, messages=turns, extra_body=GREEDY
+        )
+        answers.add(message.content[0].text if message.content[0].type == "text" else "")
+    assert len(answers) == 2
+
+
+def test_several_choices_see_the_same_image(seeing: RunningServer) -> None:
+    turn: Any = {"role": "user", "content": [url_part(picture("lime")), TEXT]}
+    completion = v1(seeing.url).chat.completions.create(
+        model="eyes", messages=[turn], n=3, temperature=0, reasoning_effort="none"
+    )
+    assert [ABOUT["lime"] in (choice.message.content or "") for choice in completion.choices] == [True] * 3
+
+
+def test_an_answer_about_an_image_is_json_where_that_is_asked_for(seeing: RunningServer) -> None:
+    schema = {"type": "object", "properties": {"kind": {"enum": ["photo", "drawing"]}}, "required": ["kind"]}
+    answer = chat(seeing, QUESTION, picture("red"), format=schema).json()
+    assert json.loads(answer["message"]["content"])["kind"] in ("photo", "drawing")
+
+
+@pytest.mark.parametrize("tag", ["", "<ov_genai_image_0>"])
+def test_a_raw_prompt_says_where_its_image_is_or_has_it_before_its_text(
+    seeing: RunningServer, tag: str
+) -> None:
+    prompt = f"<|im_start|>user\n{tag}{QUESTION}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    body = {"prompt": prompt, "raw": True, "stream": False, "options": GREEDY}
+    answer = post(seeing, "/api/generate", images=[text_of(picture("blue"))], **body).json()
+    assert ABOUT["blue"] in answer["response"]
+    assert answer["prompt_eval_count"] == 35
+
+
+@pytest.mark.parametrize("prompt", ["<ov_genai_image_3>", "<ov_genai_image_99999999999999999999>", "<image>"])
+def test_a_raw_prompt_that_names_no_image_of_its_own_is_refused(seeing: RunningServer, prompt: str) -> None:
+    assert post(seeing, "/api/generate", prompt=prompt, raw=True, stream=False).status_code == 400
+
+
+def test_a_context_goes_on_and_images_are_not_in_it(seeing: RunningServer) -> None:
+    first = native(seeing.url).generate("eyes", QUESTION, think=False, options=GREEDY)
+    again = native(seeing.url).generate("eyes", QUESTION, think=False, options=GREEDY, context=first.context)
+    assert (again.prompt_eval_count or 0) > (first.prompt_eval_count or 0)
+    shown = native(seeing.url).generate(
+        "eyes", QUESTION, images=[picture("red")], think=False, options=GREEDY
+    )
+    assert shown.context is None
+    with pytest.raises(ollama.ResponseError, match="holds images of earlier turns"):
+        native(seeing.url).generate("eyes", QUESTION, context=[IMAGE_TOKEN])
 
 
 TAGS = (

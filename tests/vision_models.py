@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,10 @@ def make(folder: Path) -> Path:
     """Writes the model into `folder`, which it makes, with SHA256SUMS."""
     folder.mkdir(parents=True)
     demo = engines.BUILTIN / "demo"
-    for name in ("generation_config.json", "tokenizer_config.json", "chat_template.jinja"):
-        text = (demo / name).read_text("utf-8").replace(_TAKEN, TAG)
-        (folder / name).write_text(text, "utf-8", newline="\n")
+    for name in ("generation_config.json", "chat_template.jinja"):
+        shutil.copyfile(demo / name, folder / name)
+    tokens = (demo / "tokenizer_config.json").read_text("utf-8").replace(_TAKEN, TAG)
+    (folder / "tokenizer_config.json").write_text(tokens, "utf-8", newline="\n")
     content = json.loads((demo / "tokenizer.json").read_text("utf-8").replace(_TAKEN, TAG))
     content["normalizer"] = None
     (folder / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), "utf-8", newline="\n")
