@@ -6,6 +6,7 @@ Everything here happens before a device is chosen, so that the choice can rest o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import structs
@@ -14,6 +15,7 @@ from inference import token_ids, vision
 from inference.backend import ChatJob, EmbedJob
 from inference.call_grammar import check_choice
 from inference.errors import BadRequest, CapabilityMissing, ContextLengthExceeded
+from inference.image_tokens import Size
 from inference.prompt import Prompt
 from inference.sampling import bounded
 from inference.texts import Text
@@ -102,7 +104,7 @@ async def chat_job(
     """
     check_messages(request, text)
     token_ids.check(request.before, text.codec, "prompt" if request.raw else "context")
-    await vision.check(request.messages)
+    sizes = await vision.check(request.messages)
     messages = messages_of(spec, request)
     request = structs.replace(request, messages=messages)
     think = thinks(spec, request)
@@ -111,7 +113,7 @@ async def chat_job(
         if least < limit:
             prompt = await _prompt(spec, request, text, think)
             check_shown(request, prompt)
-            written, ids = await _encoded(prompt, request, text)
+            written, ids = await _encoded(prompt, request, text, sizes)
             if len(ids) < limit or not truncate:
                 break
         tokens = max(least, len(ids) if least < limit else 0)
@@ -158,23 +160,26 @@ def _bare_prompt(request: ChatRequest, text: Text) -> Prompt:
     return text.codec.infill.prompt(given, request.suffix)
 
 
-async def _encoded(prompt: Prompt, request: ChatRequest, text: Text) -> tuple[str, list[int]]:
+async def _encoded(
+    prompt: Prompt, request: ChatRequest, text: Text, sizes: Mapping[str, Size]
+) -> tuple[str, list[int]]:
     """The ids that the model gets, and for one that looks at images the text that the pipeline makes them from."""
     if text.image_tokens is None:
         ids = await text.codec.encode_async(prompt)
         return "", token_ids.joined(request.before, ids, text.codec, bare=request.is_bare)
     written = vision.runtime_text(prompt, request.before, text.codec)
-    ids = await text.codec.encode_async(Prompt(text.image_tokens.expanded(written)))
+    shown = [sizes[image.field] for image in vision.images_of(request.messages)]
+    ids = await text.codec.encode_async(Prompt(text.image_tokens.expanded(written, shown)))
     return written, [*text.codec.lead, *ids]
 
 
 async def prompt_ids(spec: ModelSpec, request: ChatRequest, text: Text) -> list[int]:
     """The prompt that a generation would begin with."""
     check_messages(request, text)
-    await vision.check(request.messages)
+    sizes = await vision.check(request.messages)
     request = structs.replace(request, messages=messages_of(spec, request))
     prompt = await _prompt(spec, request, text, thinks(spec, request))
-    return (await _encoded(prompt, request, text))[1]
+    return (await _encoded(prompt, request, text, sizes))[1]
 
 
 def with_grammar(job: ChatJob, grammar: dict[str, Any]) -> ChatJob:

@@ -6,11 +6,12 @@ import asyncio
 from collections import OrderedDict
 
 from inference.chat_template import ChatTemplate
+from inference.image_tokens import ImageTokens
 from inference.tokenizer import TextCodec
 from inference.tools.families import FAMILIES
 from inference.tools.family import Family
 from inference.types import ModelSpec
-from inference.vision import ImageTokens, looks
+from inference.vision import looks
 
 KEPT = 8
 """Models whose tokenizer stays in memory; a vocabulary of 150,000 takes some 60 MB."""

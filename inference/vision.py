@@ -1,4 +1,4 @@
-"""Prompts of models that look at images: the tags that stand for images, and how many tokens an image takes.
+"""Prompts of models that look at images: the tags that stand for images, and the bounds of the images themselves.
 
 GenAI takes such a prompt as text. It replaces `<ov_genai_image_0>`, a tag of its own, by what the model's family writes
 for the first image, and then counts the tokens. What users typed must never pass for such a tag.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from inference.errors import BadRequest
+from inference.image_tokens import Size
 from inference.prompt import Prompt
 from inference.tokenizer import TextCodec
-from inference.tokenizer_files import read_json
 from inference.types import Image, Message, ModelSpec
 from inference.worker import image_files
 
@@ -61,58 +61,31 @@ def runtime_text(prompt: Prompt, before: Sequence[int], codec: TextCodec) -> str
     return (earlier + prompt.disarmed()).removeprefix(codec.text_of(codec.lead))
 
 
-async def check(messages: tuple[Message, ...]) -> None:
-    """Number, formats and sizes of the images of a request, without decoding them. Raises BadRequest."""
-    if images := images_of(messages):
-        await asyncio.to_thread(_check, images)
+async def check(messages: tuple[Message, ...]) -> dict[str, Size]:
+    """Number, formats and sizes of the images of a request, without decoding them: their sizes, by their fields.
+
+    Raises BadRequest.
+    """
+    images = images_of(messages)
+    return await asyncio.to_thread(_check, images) if images else {}
 
 
-def _check(images: list[Image]) -> None:
+def _check(images: list[Image]) -> dict[str, Size]:
     if len(images) > image_files.MAX_IMAGES:
         field = images[image_files.MAX_IMAGES].field
         raise BadRequest(
             f'"{field}": {len(images)} images; a request has at most {image_files.MAX_IMAGES}', field
         )
-    pixels = 0
+    sizes: dict[str, Size] = {}
     for image in images:
         try:
             with image_files.opened(image.data) as file:
-                pixels += file.width * file.height
+                sizes[image.field] = file.size
         except image_files.BadImage as error:
             raise BadRequest(f'"{image.field}" {error}', image.field) from None
-        if pixels > image_files.MAX_SUM_PIXELS:
+        if sum(width * height for width, height in sizes.values()) > image_files.MAX_SUM_PIXELS:
             most = image_files.MAX_SUM_PIXELS // 10**6
             raise BadRequest(
                 f'"{image.field}": the images have more than {most} million pixels together', image.field
             )
-
-
-class ImageTokens:
-    """What stands in a prompt for an image, as far as its family's rule is known here (`is_exact`).
-
-    Of other families the text alone is counted before a device is chosen; the pipeline tells the sum at the end.
-    """
-
-    def __init__(self, spec: ModelSpec) -> None:
-        config = read_json(spec, "config.json")
-        self._written = ""
-        if config.get("model_type") == "llava":
-            self._written = _llava(config, read_json(spec, "preprocessor_config.json"))
-        self.is_exact = bool(self._written)
-
-    def expanded(self, prompt: str) -> str:
-        """The prompt whose tokens are those that the model gets."""
-        return _TAG.sub(self._written, prompt)
-
-
-def _llava(config: dict[str, Any], seen: dict[str, Any]) -> str:
-    """One token for each patch of a square, and one for the class where the model keeps it; then a line end."""
-    crop, vision = seen.get("crop_size"), config.get("vision_config")
-    patch = vision.get("patch_size") if isinstance(vision, dict) else None
-    height, width = (crop.get("height"), crop.get("width")) if isinstance(crop, dict) else (None, None)
-    if not (isinstance(patch, int) and patch > 0 and isinstance(height, int) and isinstance(width, int)):
-        return ""
-    patches = (height // patch) * (width // patch)
-    if config.get("vision_feature_select_strategy") == "full":
-        patches += 1
-    return "<image>" * patches + "\n"
+    return sizes

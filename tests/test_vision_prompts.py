@@ -13,10 +13,11 @@ from msgspec import structs
 
 from inference.chat_template import ChatTemplate
 from inference.errors import BadRequest
+from inference.image_tokens import ImageTokens
 from inference.prompt import ZERO_WIDTH_SPACE, Prompt
 from inference.tokenizer import TextCodec
 from inference.types import Image, Message, ModelSpec
-from inference.vision import ImageTokens, bare_prompt, runtime_text
+from inference.vision import bare_prompt, runtime_text
 
 STRINGS = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
 PARTS = (
@@ -105,17 +106,55 @@ SEEN = {"crop_size": {"height": 336, "width": 336}}
         (LLAVA, {}, 0),
         (LLAVA, {"crop_size": 336}, 0),
         ({"model_type": "llava"}, SEEN, 0),
-        ({"model_type": "qwen2_vl", "vision_config": {"patch_size": 14}}, SEEN, 0),
+        ({"model_type": "minicpmv"}, SEEN, 0),
     ],
 )
 def test_the_tokens_of_an_image_are_those_of_its_family_where_that_is_known(
     tmp_path: Path, config: Any, seen: Any, tokens: int
 ) -> None:
     eyes = eyes_of(tmp_path, config, seen)
-    expanded = eyes.expanded("a<ov_genai_image_0>b<ov_genai_image_1>c")
-    assert eyes.is_exact == bool(tokens)
+    expanded = eyes.expanded("a<ov_genai_image_0>b<ov_genai_image_1>c", [(10, 10), (900, 3)])
+    assert eyes.is_known == bool(tokens)
     image = "<image>" * tokens + "\n" if tokens else ""
     assert expanded == f"a{image}b{image}c"
+
+
+def test_gemmas_images_have_all_as_many_tokens(tmp_path: Path) -> None:
+    eyes = eyes_of(tmp_path, {"model_type": "gemma3", "mm_tokens_per_image": 3}, {})
+    tokens = "<image_soft_token>" * 3
+    assert (
+        eyes.expanded("<ov_genai_image_0>x", [(9, 9)]) == f"\n\n<start_of_image>{tokens}<end_of_image>\n\nx"
+    )
+
+
+QWEN = {"patch_size": 14, "merge_size": 2, "min_pixels": 3136, "max_pixels": 12_845_056}
+
+
+@pytest.mark.parametrize(
+    ("size", "seen", "tokens"),
+    [
+        ((280, 280), QWEN, 100),
+        ((1024, 768), QWEN, 37 * 27),
+        ((70, 70), QWEN, 9),  # a half is rounded up
+        ((40, 40), QWEN, 4),  # too few pixels: scaled up
+        ((8000, 4000), QWEN, 181 * 90),  # too many: scaled down
+        ((280, 280), QWEN | {"max_pixels": 28 * 28 * 25}, 25),
+        ((280, 280), {"patch_size": 14, "merge_size": 2, "size": {"shortest_edge": 3136, "longest_edge": 99_999}}, 100),
+        ((280, 280), {"patch_size": 14}, 0),
+    ],
+)  # fmt: skip
+def test_qwens_images_have_tokens_by_their_size(
+    tmp_path: Path, size: tuple[int, int], seen: Any, tokens: int
+) -> None:
+    eyes = eyes_of(tmp_path, {"model_type": "qwen2_vl"}, seen)
+    expanded = eyes.expanded("<ov_genai_image_0>", [size])
+    assert expanded.count("<|image_pad|>") == tokens
+    assert expanded.startswith("<|vision_start|>") == expanded.endswith("<|vision_end|>") == bool(tokens)
+
+
+def test_a_tag_of_no_image_stands_for_nothing(tmp_path: Path) -> None:
+    eyes = eyes_of(tmp_path, LLAVA, SEEN)
+    assert eyes.expanded("a<ov_genai_image_1>b<ov_genai_image_99999999999999999999>c", [(1, 1)]) == "abc"
 
 
 def test_what_the_tokenizer_puts_before_a_text_is_not_there_twice(tmp_path: Path) -> None:
