@@ -16,6 +16,8 @@ from pydantic import BaseModel, Field
 
 QUESTION = "How do I pull a model?"
 WEATHER_QUESTION = "What is the weather in Paris?"
+PATIENCE_S = 150.0
+"""Of a busy machine; theirs is half a minute."""
 
 
 class Counted(BaseModel):
@@ -41,14 +43,14 @@ def _ollama(url: str, **fields: Any) -> Ollama:
         "thinking": False,
         "additional_kwargs": options,
     }
-    return Ollama(**made | fields)
+    return Ollama(request_timeout=PATIENCE_S, **made | fields)
 
 
 def _openai(url: str, **fields: Any) -> OpenAILike:
     made: dict[str, Any] = {"model": "demo", "api_base": f"{url}/v1", "api_key": "any", "temperature": 0}
     made |= {"is_chat_model": True, "is_function_calling_model": True, "max_tokens": 60, "max_retries": 0}
     made |= {"context_window": 4096, "additional_kwargs": {"reasoning_effort": "none"}}
-    return OpenAILike(**made | fields)
+    return OpenAILike(timeout=PATIENCE_S, **made | fields)
 
 
 def _messages(text: str = QUESTION) -> list[ChatMessage]:
