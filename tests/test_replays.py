@@ -26,10 +26,11 @@ def named_models(server: RunningServer, models: dict[str, Any]) -> Iterator[None
         if isinstance(of, dict):
             path, body = "/api/create", {"model": name, "stream": False, **of}
         assert httpx.post(f"{server.url}{path}", json=body, timeout=30).status_code == 200
-    yield
-    for name in models:
-        left = httpx.request("DELETE", f"{server.url}/api/delete", json={"model": name}, timeout=30)
-        assert left.status_code == 200
+    try:
+        yield
+    finally:
+        for name in models:
+            httpx.request("DELETE", f"{server.url}/api/delete", json={"model": name}, timeout=30)
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
