@@ -8,7 +8,7 @@ from inference.telemetry.compose import STALE_S, compose
 from inference.telemetry.counters import EnergyCounter, Rate, percent
 from inference.telemetry.fans import fan_percent
 from inference.telemetry.nvidia import Measured, device_of
-from inference.telemetry.readings import CELSIUS, WATT, DeviceReadings, Flag, Part, Reading, Readings
+from inference.telemetry.readings import CELSIUS, WATT, DeviceReadings, Fan, Flag, Part, Reading, Readings
 from inference.telemetry.supplies import Battery, charge, discharging
 
 
@@ -150,12 +150,19 @@ def cpu(celsius: float, watts: float | None = None) -> DeviceReadings:
 
 def test_what_is_too_old_is_unknown_and_so_is_what_was_made_of_it() -> None:
     npu = DeviceReadings(id="NPU", kind="npu", on_package=True)
-    part = Part(devices=(cpu(60.0), npu))
+    charge, turns = Reading(80.0, "%", "s", 100.0), Reading(40.0, "%", "s", 100.0)
+    part = Part(
+        devices=(cpu(60.0), npu), battery=charge, on_battery=Flag(True, "s", 100.0),
+        fans=(Fan("one", turns, Reading(unit="rpm")),),
+    )  # fmt: skip
     found = compose([part], (), 100.0 + STALE_S)
     assert [device.temperature.value for device in found.devices] == [60.0, 60.0]
+    assert found.battery.value == 80.0
     found = compose([part], (), 100.1 + STALE_S)
     assert [device.temperature.value for device in found.devices] == [None, None]
     assert found.mean_temperature.value is None
+    assert (found.battery, found.on_battery.value) == (Reading(unit="%"), None)
+    assert (found.fans[0].percent.value, found.mean_fan.value) == (None, None)
 
 
 def test_sources_fill_each_others_gaps_and_the_first_that_knows_is_right() -> None:

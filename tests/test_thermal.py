@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fake_nvml
 import pytest
 from conftest import RunningServer, Serve, get, start_server
 from machines import BROKEN, GT, NPU, Machine, desktop, laptop
@@ -194,7 +195,11 @@ def test_a_laptop_that_falls_apart(running_laptop: Laptop) -> None:
 
 def test_a_desktop_tells_what_it_may_not_read_and_lets_its_card_sleep(serve: Serve, tmp_path: Path) -> None:
     machine = desktop(tmp_path / "machine")
-    server = serve(NPU_PROXY_SYSFS_ROOT=str(machine.root))
+    variables = {}
+    if fake_nvml.COMPILER is not None:
+        fake_nvml.install(machine)
+        variables["LD_LIBRARY_PATH"] = str(fake_nvml.build(tmp_path).parent)
+    server = serve(NPU_PROXY_SYSFS_ROOT=str(machine.root), **variables)
     card = "/sys/class/drm/card0/device"
     found = until(server, lambda found: values(found, "GPU.1")["power"] is not None)
     assert found["devices"]["CPU"]["temperature"]["source"] == "hwmon k10temp: Tctl"
@@ -204,11 +209,22 @@ def test_a_desktop_tells_what_it_may_not_read_and_lets_its_card_sleep(serve: Ser
     assert values(found, "GPU.0")["temperature"] == 65.0
     assert values(found, "GPU.1")["temperature"] == 48.0
     assert values(found, "GPU.1")["fan_speed"] == 900
-    assert found["system"]["mean_temperature"]["value"] == pytest.approx((65 + 48) / 2)
+    heats = [65, 48]
+    if variables:
+        nvidia = found["devices"]["NVIDIA"]
+        assert (nvidia["name"], nvidia["power"]["value"], nvidia["power"]["source"]) == (
+            "NVIDIA Test 4090",
+            21.5,
+            "NVML",
+        )
+        heats.append(41)
+    assert found["system"]["mean_temperature"]["value"] == pytest.approx(sum(heats) / len(heats), abs=0.001)
     assert [fan["name"] for fan in found["system"]["fans"]] == [
         "nct6798 fan2"
     ]  # nothing hangs on the first header
-    assert found["system"]["mean_fan"]["value"] == 20.0
+    assert found["system"]["mean_fan"]["value"] == (
+        25.0 if variables else 20.0
+    )  # the card's own turns at 30 %
     assert found["system"]["battery"]["value"] is None
 
     machine.set(f"{card}/hwmon/hwmon4/energy1_input", 760_000_000)

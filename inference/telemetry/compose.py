@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import reduce
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -11,6 +12,7 @@ from inference.telemetry.readings import (
     CELSIUS,
     PERCENT,
     DeviceReadings,
+    Fan,
     Flag,
     Note,
     Part,
@@ -22,6 +24,7 @@ from inference.telemetry.readings import (
 STALE_S = 30.0
 """A reading that could not be renewed for so long is no longer known. Above the longest pause between two questions to
 an idle card, with a sample's distance to spare."""
+T = TypeVar("T", bound=Reading | Flag)
 _ORDER = {"cpu": 0, "npu": 1, "igpu": 2, "dgpu": 3}
 
 
@@ -37,13 +40,13 @@ def compose(parts: Iterable[Part], notes: tuple[Note, ...], now: float) -> Readi
     listed = tuple(sorted(fresh, key=lambda device: (_ORDER[device.kind], device.id)))
     own = [_with_graphics(device, every) for device in listed]
     package = next((device.temperature for device in own if device.kind == "cpu"), Reading())
-    fans = tuple(fan for part in every for fan in part.fans)
+    fans = tuple(_fresh_fan(fan, now) for part in every for fan in part.fans)
     turning = [fan.percent for fan in fans] + [device.fan for device in own if device.kind == "dgpu"]
     return Readings(
         at=now,
         devices=tuple(_with_package(device, package) for device in own),
-        battery=reduce(_first, (part.battery for part in every), Reading(unit=PERCENT)),
-        on_battery=reduce(_first_flag, (part.on_battery for part in every), Flag()),
+        battery=_known(reduce(_first, (part.battery for part in every), Reading(unit=PERCENT)), now),
+        on_battery=_known(reduce(_first, (part.on_battery for part in every), Flag()), now),
         mean_temperature=_mean((device.temperature for device in own), CELSIUS, "sensors"),
         mean_fan=_mean(turning, PERCENT, "fans"),
         fans=fans,
@@ -51,14 +54,24 @@ def compose(parts: Iterable[Part], notes: tuple[Note, ...], now: float) -> Readi
     )
 
 
+def _known(value: T, now: float) -> T:
+    """`value`, or nothing where it is too old to be true."""
+    if value.at is None or now - value.at <= STALE_S:
+        return value
+    return structs.replace(value, value=None, source="", at=None)
+
+
 def _fresh(device: DeviceReadings, now: float) -> DeviceReadings:
-    """Without what is too old to be true."""
-    old: dict[str, Reading | Flag] = {}
+    news = {}
     for field in structs.fields(device):
         value = getattr(device, field.name)
-        if isinstance(value, Reading | Flag) and value.at is not None and now - value.at > STALE_S:
-            old[field.name] = Flag() if isinstance(value, Flag) else Reading(unit=value.unit)
-    return structs.replace(device, **old) if old else device
+        if isinstance(value, Reading | Flag) and (fresh := _known(value, now)) is not value:
+            news[field.name] = fresh
+    return structs.replace(device, **news) if news else device
+
+
+def _fresh_fan(fan: Fan, now: float) -> Fan:
+    return Fan(fan.name, _known(fan.percent, now), _known(fan.speed, now))
 
 
 def _with_graphics(device: DeviceReadings, parts: Iterable[Part]) -> DeviceReadings:
@@ -83,11 +96,7 @@ def _with_package(device: DeviceReadings, package: Reading) -> DeviceReadings:
     return structs.replace(device, temperature=shared)
 
 
-def _first(known: Reading, further: Reading) -> Reading:
-    return known if known.at is not None else further
-
-
-def _first_flag(known: Flag, further: Flag) -> Flag:
+def _first(known: T, further: T) -> T:
     return known if known.at is not None else further
 
 

@@ -136,7 +136,8 @@ class Nvidia:
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
-            self._fault, self._next_try = _fault(pynvml, error), now + RETRY_S
+            loaded = self._files.exists(_SIGNS[0])
+            self._fault, self._next_try = _fault(pynvml, error, loaded), now + RETRY_S
             return False
         self._nvml, self._fault = pynvml, None
         return True
@@ -198,14 +199,18 @@ def _none_on_error(nvml: ModuleType, function: Callable[..., Any], *arguments: A
         return None
 
 
-def _fault(nvml: ModuleType, error: Exception) -> Note | None:
-    """None where there is simply no such driver."""
+def _fault(nvml: ModuleType, error: Exception, loaded: bool) -> Note | None:
+    """None where there is simply no such driver: `loaded` is whether the kernel has its module."""
     if isinstance(error, nvml.NVMLError_LibRmVersionMismatch):
         return Note("NVIDIA GPUs: library and kernel module are of two versions", "restart the machine")
     if isinstance(error, nvml.NVMLError_LibraryNotFound):
-        return Note(
-            "NVIDIA GPUs: the driver is loaded and libnvidia-ml is missing",
-            "install the driver's library (Debian: libnvidia-ml1)",
+        return (
+            None
+            if not loaded
+            else Note(
+                "NVIDIA GPUs: the driver is loaded and libnvidia-ml is missing",
+                "install the driver's library (Debian: libnvidia-ml1)",
+            )
         )
     if isinstance(error, nvml.NVMLError_DriverNotLoaded):
         return None

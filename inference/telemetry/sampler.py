@@ -50,6 +50,8 @@ class Sampler:
         self._parts: dict[str, Part] = {}
         self._running: set[str] = set()
         """What a reader is in: after a round, what hangs."""
+        self._told: set[str] = set()
+        """Of what the log has already said that it hangs."""
         self._reader: Reader | None = None
         self._present: object = None
         self._searched = 0.0
@@ -140,7 +142,9 @@ class Sampler:
             stuck = batch.wait(HANG_S)
             if not stuck:
                 return
-            logger.warning("%s does not answer; the others are read without it", stuck)
+            level = logging.DEBUG if stuck in self._told else logging.WARNING
+            logger.log(level, "%s does not answer within %g s; the others are read without it", stuck, HANG_S)
+            self._told.add(stuck)
             left, self._reader = batch.give_up(), None
 
     def _noted(self, name: str, job: Callable[[], None]) -> Callable[[], None]:

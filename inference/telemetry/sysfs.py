@@ -28,7 +28,7 @@ class Files:
     def text(self, path: str, note: bool = True) -> str | None:
         """Without the line end. None where there is nothing, or nothing that can be read."""
         try:
-            descriptor = os.open(self._root + path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self._root + path, os.O_RDONLY)
             try:
                 return os.read(descriptor, _MOST_BYTES).decode("utf-8", "replace").strip()
             finally:
@@ -53,7 +53,7 @@ class Files:
     def forbidden(self, path: str) -> bool:
         """Whether the file is there and we may not read it."""
         try:
-            os.close(os.open(self._root + path, os.O_RDONLY | os.O_CLOEXEC))
+            os.close(os.open(self._root + path, os.O_RDONLY))
         except OSError as error:
             return error.errno in (errno.EACCES, errno.EPERM)
         return False
