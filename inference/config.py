@@ -34,6 +34,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     busy_wait_s: float = 2.0
     sysfs_root: Path = Path("/")
     """Below which the kernel's readings lie: /sys and /proc."""
+    quiet_hours: str = ""
+    """As `inference.machine_state.quiet_hours` reads them; '' for the usual ones on a machine with a battery."""
     measured_routing: bool = False
     """Always by score, never by the chain."""
     loopback_channel: bool = False

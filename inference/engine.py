@@ -34,12 +34,13 @@ from inference.errors import (
     ShuttingDown,
     WorkerDied,
 )
-from inference.modes import Efficiency
+from inference.machine_state import conditions
+from inference.modes import LOOK_S, Efficiency
 from inference.pool import Pool
 from inference.reports import LoadReport
 from inference.route_facts import Plan
 from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
-from inference.telemetry.sampler import Sampler
+from inference.telemetry.sampler import FIRST_S, Sampler
 from inference.texts import Texts
 from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, LoadRequest, ModelSpec
 
@@ -93,6 +94,7 @@ class Engine:
         self._pool.start()
         self.telemetry.start()
         self._in_background(self._find_devices())
+        self._in_background(self._follow_machine())
 
     async def drain(self, timeout_s: float) -> None:
         """Refuses new work and gives what runs this long to end."""
@@ -240,7 +242,15 @@ class Engine:
     def _plan(
         self, spec: ModelSpec, request: ChatRequest | EmbedRequest | LoadRequest, prompt_tokens: int = 0
     ) -> Plan:
-        plan = planning.plan(self.config, self.efficiency, self._backends, spec, request, prompt_tokens)
+        plan = planning.plan(
+            self.config,
+            self.efficiency,
+            self.telemetry.readings(),
+            self._backends,
+            spec,
+            request,
+            prompt_tokens,
+        )
         if plan.load_in_background:
             self._load_in_background(spec, plan.load_in_background, request.keep_alive_s)
         return plan
@@ -264,6 +274,15 @@ class Engine:
             await self._known_backends()
         except InferenceError as error:
             logger.error("%s", error)
+
+    async def _follow_machine(self) -> None:
+        """What the mode Auto stands for."""
+        await asyncio.sleep(FIRST_S)
+        while True:
+            readings = self.telemetry.readings()
+            now = conditions(readings, self.config.quiet_hours, time.localtime().tm_hour)
+            self.efficiency.observe(now, time.monotonic())
+            await asyncio.sleep(LOOK_S)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -8,6 +8,8 @@ from msgspec import Struct
 
 from inference.errors import BadRequest
 
+LOOK_S: Final = 10.0
+"""Between two looks of Auto at the machine."""
 STABLE_S: Final = 30.0
 """What Auto stands for changes after the state has asked for it for so long."""
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import structs
+
 from inference import routing
 from inference.backend import Backend
 from inference.config import EngineConfig
 from inference.device_names import chain, resolve_device, target
+from inference.machine_state import heat
 from inference.modes import Efficiency
 from inference.route_facts import Facts, Plan
+from inference.telemetry.readings import Readings
 from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 
 
 def plan(
     config: EngineConfig,
     efficiency: Efficiency,
+    readings: Readings,
     backends: Mapping[str, Backend],
     spec: ModelSpec,
     request: ChatRequest | EmbedRequest | LoadRequest,
@@ -24,7 +29,10 @@ def plan(
     """Raises what `routing.choose` and `target` raise."""
     chat = request if isinstance(request, ChatRequest) else None
     num_ctx, wishes = chat.num_ctx if chat else None, request.placement
-    candidates = tuple(backend.candidate(spec, num_ctx) for backend in backends.values())
+    candidates = tuple(
+        structs.replace(backend.candidate(spec, num_ctx), readings=heat(readings, name))
+        for name, backend in backends.items()
+    )
     names = tuple(backends)
     facts = Facts(
         prompt_tokens=prompt_tokens,

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from inference.errors import BadRequest
+from inference.machine_state import quiet_hours
 from inference.modes import AUTO, named
 from npuproxy import env
 
@@ -26,6 +27,7 @@ class DeviceSettings(Struct, frozen=True):
     busy_wait_s: float
     measured_routing: bool
     mode: str
+    quiet_hours: str
     sysfs_root: Path
 
 
@@ -34,6 +36,11 @@ def _mode(value: str) -> str:
         return named(value)
     except BadRequest as error:
         raise ValueError(str(error).partition(" is ")[2] or str(error)) from None
+
+
+def _hours(value: str) -> str:
+    quiet_hours(value)
+    return value
 
 
 def read() -> DeviceSettings:
@@ -106,5 +113,12 @@ def _choice() -> dict[str, Any]:
             AUTO,
             AUTO,
             "efficiency mode until one is chosen: Performance, Balanced, Efficiency, Quiet, UltraEfficiency, Auto",
+        ),
+        "quiet_hours": env.env_value(
+            "NPU_PROXY_QUIET_HOURS",
+            _hours,
+            "",
+            "22-7 with a battery, else off",
+            "hours, local time, in which the mode Auto is Quiet, such as `22-7`; or `off`",
         ),
     }

@@ -233,6 +233,7 @@ ENGINE = EngineConfig(
     npu_models=_DEVICES.npu_models,
     busy_wait_s=_DEVICES.busy_wait_s,
     measured_routing=_DEVICES.measured_routing,
+    quiet_hours=_DEVICES.quiet_hours,
     loopback_channel=EVENT_LOOP == "selector",
     sysfs_root=_DEVICES.sysfs_root,
 )
