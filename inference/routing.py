@@ -128,7 +128,9 @@ def _no_logprobs(devices: str) -> BadRequest:
 def _within_limits(facts: Facts, wanted: str, usable: list[Candidate], faults: dict[str, str]) -> Plan:
     """Where the limits leave nobody, the one that exceeds them least answers. Raises DeviceUnavailable."""
     costs = _costs(usable)
-    found = {c.device: excess(costs[c.device], _limits(facts, c)) for c in usable}
+    asked = Limits(latency_s=facts.max_latency_s, watts=facts.max_watts)
+    bound = _bound_by_mode(asked, facts)
+    found = {c.device: excess(costs[c.device], asked if c.device == facts.target else bound) for c in usable}
     over = sorted(((found[c.device], c) for c in usable if found[c.device]), key=lambda pair: pair[0].ratio)  # type: ignore[union-attr]
     within = [c for c in usable if not found[c.device]]
     if not within and facts.strict:
@@ -163,11 +165,10 @@ def _costs(usable: list[Candidate]) -> dict[str, Cost]:
     }
 
 
-def _limits(facts: Facts, candidate: Candidate) -> Limits:
-    """A device that the caller names is bound by the caller's own limits and by what heat it bears."""
-    asked = Limits(latency_s=facts.max_latency_s, watts=facts.max_watts)
+def _bound_by_mode(asked: Limits, facts: Facts) -> Limits:
+    """Of every device but the one that the caller names."""
     mode = facts.mode
-    if candidate.device == facts.target or (facts.urgent and not mode.binds_critical):
+    if facts.urgent and not mode.binds_critical:
         return asked
     return structs.replace(
         asked, local_watts=mode.max_watts, fan_percent=mode.max_fan_percent, celsius=mode.max_celsius

@@ -85,25 +85,33 @@ class Excess(Struct, frozen=True, kw_only=True, order=True):
 
 def excess(cost: Cost, limits: Limits) -> Excess | None:
     """The limit that is exceeded most; None within all of them. Heat that the device itself cannot bear counts too."""
+    worst: Excess | None = None
+    for limit, value, most, unit in _bounds(cost, limits):
+        if value is not None and most is not None and value > most:
+            found = Excess(ratio=value / most, limit=limit, figures=f"{value:g} {unit} of {most:g}")
+            worst = found if worst is None else max(worst, found)
+    if cost.readings.throttling:
+        throttled = Excess(ratio=2.0, limit="thermal", figures="it throttles")
+        worst = throttled if worst is None else max(worst, throttled)
+    return worst
+
+
+def _bounds(cost: Cost, limits: Limits) -> tuple[tuple[str, float | None, float | None, str], ...]:
+    asked = (
+        ("latency", cost.total_s, limits.latency_s, "s"),
+        ("power", cost.watts, limits.watts, "W"),
+        ("mode", cost.watts, limits.local_watts if cost.local else None, "W"),
+    )
     readings = cost.readings
-    critical = CRITICAL_C if limits.celsius is None else max(CRITICAL_C, limits.celsius)
-    found = [
-        _over("latency", cost.total_s, limits.latency_s, "s"),
-        _over("power", cost.watts, limits.watts, "W"),
-        _over("mode", cost.watts, limits.local_watts if cost.local else None, "W"),
-        _over("mode", readings.fan_percent, limits.fan_percent, "% fan"),
-        _over("mode", readings.celsius, limits.celsius, "°C"),
-        _over("thermal", readings.celsius, critical, "°C"),
-    ]
-    if readings.throttling:
-        found.append(Excess(ratio=2.0, limit="thermal", figures="it throttles"))
-    return max((one for one in found if one is not None), default=None)
-
-
-def _over(limit: str, value: float | None, most: float | None, unit: str) -> Excess | None:
-    if value is None or most is None or value <= most:
-        return None
-    return Excess(ratio=value / most, limit=limit, figures=f"{value:g} {unit} of {most:g}")
+    if readings is UNKNOWN:
+        return asked
+    bearable = CRITICAL_C if limits.celsius is None else max(CRITICAL_C, limits.celsius)
+    return (
+        *asked,
+        ("mode", readings.fan_percent, limits.fan_percent, "% fan"),
+        ("mode", readings.celsius, limits.celsius, "°C"),
+        ("thermal", readings.celsius, bearable, "°C"),
+    )
 
 
 def purpose(mode: Mode, *, urgent: bool, sparing: bool) -> Mode:
