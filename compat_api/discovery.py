@@ -25,7 +25,13 @@ _SORTS: Final[dict[str, Sort]] = {
     "trending": "trending",
 }
 """As clients write them; `popular` and `newest` are NPU Proxy's."""
-_TYPES: Final[dict[str, Wanted]] = {"all": "", "chat": "chat", "llm": "chat", "embedding": "embedding"}
+_TYPES: Final[dict[str, Wanted]] = {
+    "all": "",
+    "chat": "chat",
+    "llm": "chat",
+    "vision": "vision",
+    "embedding": "embedding",
+}
 
 T = TypeVar("T")
 

@@ -24,20 +24,21 @@ MOST_RESULTS: Final = 100
 LONGEST_QUERY: Final = 200
 """Characters."""
 
-Kind = Literal["chat", "embedding", "other"]
-Wanted = Literal["", "chat", "embedding"]
+Kind = Literal["chat", "vision", "embedding", "other"]
+Wanted = Literal["", "chat", "vision", "embedding"]
 
 _FETCHED_PER_WANTED: Final = 4
 """With a kind, this many times the results are fetched, since the others are dropped here."""
 _MOST_FETCHED: Final = 200
 _OTHER_TASKS: Final = frozenset(
     """automatic-speech-recognition audio-classification audio-to-audio text-to-speech text-to-audio
-    image-text-to-text image-to-text visual-question-answering text-to-image image-to-image text-to-video
+    image-to-text visual-question-answering text-to-image image-to-image text-to-video
     image-classification image-segmentation image-feature-extraction object-detection depth-estimation mask-generation
     zero-shot-image-classification text-classification token-classification text-ranking fill-mask question-answering
     translation summarization robotics reinforcement-learning""".split()  # noqa: SIM905
 )
 _EMBEDS: Final = re.compile(r"embed|(^|[-_.])(bge|e5|gte|minilm|mpnet|labse|sbert)(?![a-z])", re.IGNORECASE)
+_SEES: Final = re.compile(r"llava|internvl|minicpm-v|(^|[-_.\d])vl([-_.\d]|$)|[-_.]vision", re.IGNORECASE)
 _OTHERS: Final = re.compile(
     r"rerank|whisper|clip|stable-diffusion|sdxl|flux|yolo|resnet|bert|vision|[-_.]vl([-_.]|$)|ocr|tts|asr|draft|vae",
     re.IGNORECASE,
@@ -84,11 +85,15 @@ def kind_of(found: Found) -> Kind:
         return "chat"
     if found.kind == "embedding":
         return "embedding"
+    if "image-text-to-text" in found.tags:
+        return "vision"
     name = found.repo.rpartition("/")[2]
     if _OTHER_TASKS.intersection(found.tags) or re.search("rerank", name, re.IGNORECASE):
         return "other"
     if _EMBEDS.search(name):
         return "embedding"
+    if _SEES.search(name):
+        return "vision"
     return "other" if _OTHERS.search(name) else "chat"
 
 
