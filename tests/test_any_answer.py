@@ -37,7 +37,7 @@ DURATIONS = ("total_duration", "load_duration", "prompt_eval_duration", "eval_du
 WIRE = Wire()
 TURNS: Any = [{"role": "user", "content": "a"}]
 ASKED: Any = {"model": "Demo", "messages": TURNS}
-FEW = settings(max_examples=100, deadline=None)
+FEW = settings(max_examples=60, deadline=None)
 
 
 def called(events: Sequence[Event]) -> list[tuple[str, str, Any]]:
