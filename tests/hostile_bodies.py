@@ -34,6 +34,7 @@ from hostile_values import (
 )
 from msgspec import inspect
 
+from compat_api import efficiency
 from compat_api.anthropic import requests as anthropic
 from compat_api.ollama import catalogue, create, pull
 from compat_api.ollama import requests as ollama
@@ -61,6 +62,7 @@ SHAPES: dict[str, Shape] = {
     "push": Shape(create.NameBody, {"model": "demo"}),
     "create": Shape(create.CreateBody, {"model": "made", "from": "demo", "system": "Be brief."}),
     "copy": Shape(create.CopyBody, {"source": "demo", "destination": "copied"}),
+    "efficiency.choose": Shape(efficiency.EfficiencyBody, {"mode": "Balanced"}),
     "delete": Shape(create.NameBody, {"model": "copied"}),
     "openai.chat": Shape(openai.ChatBody, {"model": "demo", "messages": TURNS, "max_tokens": 2}),
     "openai.completions": Shape(

@@ -19,6 +19,7 @@ WAIT_S = 30.0
 BARE = frozenset(
     {
         *("heartbeat", "version", "tags", "ps", "models.known", "search", "recommendations", "blob"),
+        *("thermal", "efficiency"),
         *("cloud.status", "cloud.me", "cloud.signout", "cloud.keys", "cloud.web_search", "cloud.web_fetch"),
         *("openai.models", "openai.model"),
     }

@@ -250,6 +250,7 @@ TOOL = {
 NAMED: dict[str, Draw] = {
     "model": one_of(given("demo", "all-minilm", "demo:latest", "DEMO", "nope", "a/b", "x:cloud"), texts),
     "role": _roles,
+    "mode": one_of(given("Performance", "balanced", "QUIET", "Auto", "UltraEfficiency", "warp"), texts),
     "content": one_of(texts, _parts),
     "system": one_of(texts, _parts),
     "input": one_of(texts, _items, listed(texts, 4), listed(given(-1, 0, 5, 9), 4)),

@@ -12,7 +12,7 @@ from hostile_bodies import SHAPES, a_body
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compat_api import anthropic, embeddings, errors, generation, ollama
+from compat_api import anthropic, efficiency, embeddings, errors, generation, ollama
 from compat_api.dialect import Preload, Several
 from compat_api.ollama import catalogue, create, pull
 from compat_api.openai import tokens
@@ -30,6 +30,7 @@ PARSERS: dict[str, Callable[[bytes], Any]] = {
     "push": create.parse_push,
     "create": create.parse_create,
     "copy": create.parse_copy,
+    "efficiency.choose": efficiency._decode,
     "delete": create.parse_delete,
 }
 GENERATED = (ChatRequest, Preload, Several)
