@@ -76,6 +76,11 @@ def _check(images: list[Image]) -> dict[str, Size]:
         raise BadRequest(
             f'"{field}": {len(images)} images; a request has at most {image_files.MAX_IMAGES}', field
         )
+    if sum(len(image.data) for image in images) > image_files.MAX_SUM_BYTES:
+        most = image_files.MAX_SUM_BYTES // 1024**2
+        raise BadRequest(
+            f'"{images[0].field}": the images have more than {most} MB together', images[0].field
+        )
     sizes: dict[str, Size] = {}
     for image in images:
         try:

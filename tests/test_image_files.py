@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pictures import bomb, picture
+from pictures import bomb, chunk, picture
 from PIL import Image
 
 from inference.worker.image_files import BadImage, opened
@@ -121,6 +121,30 @@ def test_a_file_cut_off_or_spoilt_anywhere_is_a_bad_image_or_an_image() -> None:
 def test_bounds_are_told_by_the_head_alone(data: bytes, words: str) -> None:
     with pytest.raises(BadImage, match=words):
         opened(data)
+
+
+HEADS = (
+    ("PNG", 33, chunk(b"juNK", b"")),
+    ("JPEG", 2, b"\xff\xe5\0\2"),
+    ("JPEG", 2, b"\xff\xff\xff\xff"),
+)
+
+
+@pytest.mark.parametrize(("form", "at", "part"), HEADS)
+def test_a_head_of_a_million_parts_is_given_up_early(form: str, at: int, part: bytes) -> None:
+    """Pillow would read them all, one by one."""
+    whole = picture("red", form=form)
+    few, many = (whole[:at] + part * count + whole[at:] for count in (50, 1_000_000))
+    assert opened(few).size == (64, 48)
+    with pytest.raises(BadImage, match="is not an image that can be read"):
+        opened(many)
+
+
+def test_a_large_file_of_many_small_parts_is_read() -> None:
+    noise = Image.effect_noise((2500, 2500), 100).convert("RGB")
+    data = saved(noise, compress_level=0)
+    assert len(data) > 18_000_000
+    assert rgb(data).shape == (2500, 2500, 3)
 
 
 def test_a_file_that_claims_more_than_it_has_is_broken() -> None:

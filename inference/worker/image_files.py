@@ -18,6 +18,11 @@ MAX_PIXELS: Final = 40_000_000
 MAX_SUM_PIXELS: Final = 80_000_000
 """Of all images of a request."""
 MAX_SIDE: Final = 16_384
+MAX_SUM_BYTES: Final = 128 * 1024**2
+"""Of the files of a request: what a frame to a worker holds, by half."""
+MAX_READS: Final = 100_000
+"""Of one file, by Pillow's parsers, which are Python: a head of a million empty parts would keep them for seconds. The
+largest PNG of 8 KB a part that a request can hold takes a quarter of it."""
 MAX_RATIO: Final = 200
 """Long side to short side. Models scale the short side up to their square, and the long one with it."""
 
@@ -32,10 +37,22 @@ class BadImage(ValueError):
         self.field = field
 
 
+class _File(BytesIO):
+    """A file that can be read so often and no more."""
+
+    left = MAX_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise BadImage("has too many parts")
+        return super().read(size)
+
+
 def opened(data: bytes) -> Image.Image:
     """The image with its head read and its bounds checked, not decoded. Raises BadImage."""
     try:
-        image = Image.open(BytesIO(data), formats=FORMATS)
+        image = Image.open(_File(data), formats=FORMATS)
     except Exception as error:  # Pillow raises all kinds of errors for a broken head
         raise BadImage(f"is not an image that can be read; give one of {', '.join(FORMATS)}") from error
     width, height = image.size
