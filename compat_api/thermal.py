@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from msgspec import structs
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -44,12 +43,12 @@ def _device(device: DeviceReadings, now: float) -> dict[str, Any]:
         "address": device.address or None,
         "asleep": device.asleep,
     }
-    for field in structs.fields(device):
-        value = getattr(device, field.name)
+    for name in device.__struct_fields__:
+        value = getattr(device, name)
         if isinstance(value, Reading):
-            shown[field.name] = _reading(value, now)
+            shown[name] = _reading(value, now)
         elif isinstance(value, Flag):
-            shown[field.name] = {**_flag(value, now), "reasons": list(value.reasons)}
+            shown[name] = {**_flag(value, now), "reasons": list(value.reasons)}
     return shown
 
 

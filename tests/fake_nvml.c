@@ -26,19 +26,20 @@ static int word(const char *name, unsigned int *out) {
     return code;
 }
 
-static int opened = 0;
+static int opened = 0, fell = 0; /* off the bus: until the library is opened anew */
 int nvmlInitWithFlags(unsigned int flags) {
     unsigned int code = 0;
     if (!word("init", &code)) return (int)code;
     opened++;
     return 0;
 }
-int nvmlShutdown(void) { opened--; return 0; }
+int nvmlShutdown(void) { opened--; fell = 0; return 0; }
 const char *nvmlErrorString(int code) { return code == 18 ? "versions differ" : "Not Supported"; }
 int nvmlDeviceGetCount_v2(unsigned int *count) { return word("count", count); }
 static int handle(void **device) {
     unsigned int lost;
-    if (!word("lost", &lost)) return 15; /* NVML_ERROR_GPU_IS_LOST */
+    if (!word("lost", &lost)) fell = 1;
+    if (fell) return 15; /* NVML_ERROR_GPU_IS_LOST */
     *device = &opened;
     return 0;
 }

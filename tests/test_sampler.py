@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from machines import BROKEN, FORBIDDEN, GT, Machine, batteries, laptop
+from machines import BROKEN, FORBIDDEN, GT, NPU_FACTS, Machine, batteries, laptop
 
 from inference.telemetry import sampler as sampling
 from inference.telemetry.readings import DeviceReadings
@@ -76,6 +76,8 @@ def test_devices_that_come_are_found_at_the_next_sample(tmp_path: Path, start: S
     assert sampler.readings().battery.value is None
     batteries(machine)
     until(lambda: sampler.readings().battery.value == 87.5)
+    machine.add("accel", "accel0", "pci/npu", {"device": NPU_FACTS})
+    until(lambda: device(sampler, "NPU").address == "0000:00:0b.0")
 
 
 def test_energy_is_read_at_the_moment_it_is_asked_for(tmp_path: Path, start: Start) -> None:

@@ -158,6 +158,7 @@ def test_an_idle_card_is_left_alone_until_it_could_have_fallen_asleep(tmp_path: 
     machine.set(f"{device}/power/control", "auto")
 
     def celsius(now: float) -> float | None:
+        machine.set(f"{device}/tile0/gt0/gtidle/idle_residency_ms", int(now * 1000))  # it has nothing to do
         return gpu.read(now).devices[0].temperature.value
 
     assert celsius(0.0) == 48.0

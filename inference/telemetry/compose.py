@@ -63,10 +63,10 @@ def _known(value: T, now: float) -> T:
 
 def _fresh(device: DeviceReadings, now: float) -> DeviceReadings:
     news = {}
-    for field in structs.fields(device):
-        value = getattr(device, field.name)
+    for name in device.__struct_fields__:
+        value = getattr(device, name)
         if isinstance(value, Reading | Flag) and (fresh := _known(value, now)) is not value:
-            news[field.name] = fresh
+            news[name] = fresh
     return structs.replace(device, **news) if news else device
 
 

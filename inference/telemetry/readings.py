@@ -119,8 +119,8 @@ T = TypeVar("T", bound=Struct)
 def filled(known: T, further: T) -> T:
     """`known`, with what it does not know taken from `further`."""
     news = {}
-    for field in structs.fields(known):
-        mine, other = getattr(known, field.name), getattr(further, field.name)
+    for name in known.__struct_fields__:
+        mine, other = getattr(known, name), getattr(further, name)
         if isinstance(mine, Reading | Flag) and mine.at is None and other.at is not None:
-            news[field.name] = other
+            news[name] = other
     return structs.replace(known, **news)
