@@ -63,20 +63,20 @@ def _cuts(text: str) -> list[list[str]]:
         (
             {"tools": True},
             "<tool_call>{not JSON}</tool_call> ok",
-            [("text", "<tool_call>{not JSON}</tool_call> ok")],
+            [("text", "{not JSON} ok")],
         ),
-        ({"tools": True}, '<tool_call>["f"]</tool_call>', [("text", '<tool_call>["f"]</tool_call>')]),
+        ({"tools": True}, '<tool_call>["f"]</tool_call>', [("text", '["f"]')]),
         (
             {"tools": True},
             '<tool_call>{"name":""}</tool_call>',
-            [("text", '<tool_call>{"name":""}</tool_call>')],
+            [("text", '{"name":""}')],
         ),
         (
             {"tools": True},
             '<tool_call>{"name":"f","arguments":[1]}</tool_call>',
-            [("text", '<tool_call>{"name":"f","arguments":[1]}</tool_call>')],
+            [("text", '{"name":"f","arguments":[1]}')],
         ),
-        ({"tools": True}, '<tool_call>{"name": "wea', [("text", '<tool_call>{"name": "wea')]),
+        ({"tools": True}, '<tool_call>{"name": "wea', [("text", '{"name": "wea')]),
         ({"tools": True}, "<tool_call>oh " + CALL, [("text", "<tool_call>oh "), WEATHER]),
         ({"tools": True}, "a <tool_cal l", [("text", "a <tool_cal l")]),
         (
@@ -171,8 +171,8 @@ def test_a_stop_string_that_ends_no_later_than_the_tag_wins(stop: str, expected:
 
 def test_a_stop_string_may_begin_in_text_that_looked_like_a_call() -> None:
     for pieces in _cuts("<tool_call>{}</tool_call> and more"):
-        parser = _parser(tools=True, stop=("call> and",))
-        assert seen(parser.push(pieces) + parser.finish()) == [("text", "<tool_call>{}</tool_")], pieces
+        parser = _parser(tools=True, stop=("} and",))
+        assert seen(parser.push(pieces) + parser.finish()) == [("text", "{")], pieces
 
 
 def test_each_piece_is_a_delta_of_its_own_when_nothing_is_held_back() -> None:

@@ -123,6 +123,12 @@ ANSWERS: list[tuple[str, str, Seen]] = [
     ("granite", '<tool_call>{"name": "now"}</tool_call>\nok', [NOW, text("ok")]),
     ("granite", '<|tool_call|>[{"name": "now"}, {"name"', [NOW, text(', {"name"')]),
     ("granite", "<tool_call> is a tag", [text("<tool_call> is a tag")]),
+    ("granite", '<tool_call>[{"name": "wea', [text('[{"name": "wea')]),
+    ("phi", 'functools[{"name": "wea', [text('[{"name": "wea')]),
+    ("phi", "functools[0] is a list", [text("functools[0] is a list")]),
+    ("hermes", '<tool_call>\n{"name": "wea', [text('{"name": "wea')]),
+    ("hermes", "<tool_call>\n{no JSON}\n</tool_call> ok", [text("{no JSON} ok")]),
+    ("hermes", "<tool_call> is a tag", [text("<tool_call> is a tag")]),
     # channels
     ("channels", f"{ANALYSIS}{FINAL}yes<|return|>", [thought("hm"), text("yes")]),
     ("channels", f'{ANALYSIS}{HEADER}{{"city": "Zürich"}}<|call|>', [thought("hm"), ZURICH]),
@@ -230,7 +236,14 @@ def test_an_answer_without_a_call_is_shown_whole(family: str, said: str) -> None
     found = parsed(family, [said])
     if all(event[0] == "text" for event in found):
         shown = "".join(str(event[1]) for event in found)
-        assert "".join(shown.split()) == "".join(FAMILIES[family].shown(said).split())
+        assert _bare(family, shown) == _bare(family, said), "but for tags and white space"
+
+
+def _bare(family: str, said: str) -> str:
+    tags = {tag.rstrip("[") for tag in (*FAMILIES[family].tags, *FAMILIES[family].opens)} - {""}
+    while found := next((tag for tag in tags if tag in said), ""):
+        said = said.replace(found, "")
+    return "".join(said.split())
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))

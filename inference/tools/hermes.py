@@ -1,6 +1,7 @@
 """Hermes, Qwen and most others: <tool_call>{"name": …, "arguments": {…}}</tool_call>, one call between two tags.
 
-The tags are plain letters: what stands between them and is no call is shown with them, unchanged.
+The tags are plain letters. What stands between them and is no call is text: without the tags where it began as a call,
+with them where the model speaks of them.
 """
 
 from __future__ import annotations
@@ -26,12 +27,17 @@ class HermesReader:
             return Step(end, (call,), eat_space=True)
         again = held.find(OPEN, 1, end)  # the model began a second time inside of the first
         end = again if again >= 0 else end
-        return Step(end, text=held[:end])
+        return Step(end, text=_untagged(held[:end]))
 
     def end(self, held: str) -> Step:
         """A call that lacks only its closing tag counts."""
         call = parsed(held[len(OPEN) :])
-        return Step(len(held), (call,)) if call is not None else Step(len(held), text=held)
+        return Step(len(held), (call,)) if call is not None else Step(len(held), text=_untagged(held))
+
+
+def _untagged(block: str) -> str:
+    inner = block[len(OPEN) :].lstrip()
+    return inner.removesuffix(CLOSE).rstrip() if inner.startswith(("{", "[")) else block
 
 
 FORM = CallForm(before='<tool_call>\n{"name": "NAME", "arguments": ', after="}\n</tool_call>")

@@ -9,7 +9,7 @@ from inference.types import ToolCall
 
 
 class ListReader:
-    """`tag` is what the held text begins with; `shown` of its characters are text if no call follows.
+    """`tag` is what the held text begins with; `shown`: it is text where nothing follows that begins like a call.
 
     `closes`: tags that may stand behind the list. A single object in the place of the list is a call too.
     """
@@ -56,14 +56,14 @@ class ListReader:
                 return None
             if held[at] != "{":
                 return self._text(held, at)
-            self._at, self._end = at, JsonEnd(at)
+            self._at, self._end, self._shown = at, JsonEnd(at), max(self._shown, self._tag)
         end = self._end.find(held)
         if end is None:
             return None
         call = self._call_of(held[self._at : end])
         if call is None:
             return self._text(held, end)
-        self._shown = self._at = 0
+        self._shown = self._at = self._tag = 0
         self._end = None
         self._next = self._after if self._listed else self._close
         return Step(end, (call,), then="reader")
