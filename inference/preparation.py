@@ -168,8 +168,10 @@ async def _encoded(
         ids = await text.codec.encode_async(prompt)
         return "", token_ids.joined(request.before, ids, text.codec, bare=request.is_bare)
     written = vision.runtime_text(prompt, request.before, text.codec)
-    shown = [sizes[image.field] for image in vision.images_of(request.messages)]
-    ids = await text.codec.encode_async(Prompt(text.image_tokens.expanded(written, shown)))
+    images = vision.images_of(request.messages)
+    vision.check_shown(images, written)
+    expanded = text.image_tokens.expanded(written, [sizes[image.field] for image in images])
+    ids = await text.codec.encode_async(Prompt(expanded))
     return written, [*text.codec.lead, *ids]
 
 

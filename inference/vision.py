@@ -61,6 +61,13 @@ def runtime_text(prompt: Prompt, before: Sequence[int], codec: TextCodec) -> str
     return (earlier + prompt.disarmed()).removeprefix(codec.text_of(codec.lead))
 
 
+def check_shown(images: list[Image], prompt: str) -> None:
+    """Raises BadRequest for an image that a prompt leaves out: the pipeline would do so without a word."""
+    for number, image in enumerate(images):
+        if tag(number) not in prompt:
+            raise BadRequest(f'"{image.field}": the prompt of this model shows no image there', image.field)
+
+
 async def check(messages: tuple[Message, ...]) -> dict[str, Size]:
     """Number, formats and sizes of the images of a request, without decoding them: their sizes, by their fields.
 

@@ -87,6 +87,23 @@ def test_a_configuration_that_breaks_the_runtime_ends_a_worker_and_nothing_else(
     run(scenario)
 
 
+def test_an_image_that_the_prompt_leaves_out_is_refused(eyes: ModelSpec) -> None:
+    """By a template that shows the last turn alone, and by a raw prompt that has a place for one of two."""
+
+    async def scenario() -> None:
+        async with running_engine() as engine:
+            last = structs.replace(eyes, template="{{ messages[-1].content }}")
+            with pytest.raises(
+                BadRequest, match=r'^"images\[0\]": the prompt of this model shows no image there$'
+            ):
+                await events_of(engine, last, ask(messages=(*about(picture("red")), *about())))
+            two = structs.replace(about(picture("red"), picture("blue"))[0], content="<ov_genai_image_0>")
+            with pytest.raises(BadRequest, match=r'^"images\[1\]"'):
+                await events_of(engine, eyes, ask(messages=(two,), raw=True))
+
+    run(scenario)
+
+
 def test_an_npu_alone_is_told_to_be_of_no_use(eyes: ModelSpec) -> None:
     async def scenario() -> None:
         async with running_engine(npu_emulation=True) as engine:
