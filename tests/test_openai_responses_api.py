@@ -178,6 +178,8 @@ FAULTS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"reasoning": {"effort": "huge"}}, "reasoning.effort: 'huge' is none of"),
     ({"text": {"format": {"type": "xml"}}}, '"text.format.type" must be'),
     ({"tools": [{"type": "function"}]}, "tools[0].name: is required"),
+    ({"seed": "x"}, "ResponsesRequest.seed of type int"),
+    ({"seed": 1.5}, "ResponsesRequest.seed of type int"),
 )
 
 

@@ -76,6 +76,8 @@ class MessagesBody(CountBody):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    seed: int | None = None
+    """Not Anthropic's: there this API has none."""
     stop_sequences: list[str] | None = None
 
 
@@ -92,6 +94,7 @@ def parse_messages(body: bytes) -> ChatRequest:
         temperature=wire.temperature,
         top_p=wire.top_p,
         top_k=wire.top_k,
+        seed=wire.seed,
         max_tokens=wire.max_tokens,
         stop=None if wire.stop_sequences is None else tuple(text for text in wire.stop_sequences if text),
     )

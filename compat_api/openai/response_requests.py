@@ -59,6 +59,8 @@ class ResponsesBody(Struct):
     max_output_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
+    seed: int | None = None
+    """Not OpenAI's: there this API has none."""
     reasoning: Reasoning | None = None
     text: TextOptions | None = None
     tools: list[Any] | None = None
@@ -114,6 +116,7 @@ def _sampling(wire: ResponsesBody) -> Sampling:
     return Sampling(
         temperature=1.0 if wire.temperature is None else wire.temperature,
         top_p=1.0 if wire.top_p is None else wire.top_p,
+        seed=wire.seed,
         max_tokens=wire.max_output_tokens,
     )
 
