@@ -76,6 +76,12 @@ def test_developer_is_system_and_text_parts_are_joined() -> None:
     )
 
 
+def test_a_refusal_of_the_assistant_is_text() -> None:
+    no = [{"type": "refusal", "refusal": "no"}]
+    request = chat(messages=[{"role": "user", "content": "Will you?"}, {"role": "assistant", "content": no}])
+    assert request.messages[1] == Message(role="assistant", content="no")
+
+
 def test_tool_calls_and_their_results_are_read() -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
     messages = [

@@ -285,6 +285,8 @@ def _add_part(parts: images.Parts, field: str, part: object) -> None:
     kind, text = part.get("type"), part.get("text")
     if kind == "text" and isinstance(text, str):
         parts.say(text)
+    elif kind == "refusal" and isinstance(part.get("refusal"), str):  # what the assistant once answered
+        parts.say(part["refusal"])
     elif kind == "image_url":
         image = part.get("image_url")
         url = image.get("url") if isinstance(image, dict) else image
