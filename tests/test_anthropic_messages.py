@@ -248,6 +248,10 @@ FAULTS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"output_config": {"format": {"type": "xml"}}}, "output_config.format.type: 'xml' is not json_schema"),
     ({"output_format": {"type": "json_schema"}}, "output_config.format.schema: give a JSON schema"),
     ({"tools": [{"description": "nameless"}]}, "tools.0.name: field required"),
+    ({"tools": [WEATHER, {"name": "shapeless"}]}, "tools.1.input_schema: field required"),
+    ({"tools": [{"type": "custom", "name": "shapeless"}]}, "tools.0.input_schema: field required"),
+    ({"seed": "x"}, "MessagesRequest.seed of type int"),
+    ({"seed": 1.5}, "MessagesRequest.seed of type int"),
     ({"model": "all-minilm"}, '"all-minilm" does not support chat'),
 )
 

@@ -207,9 +207,9 @@ def _tools(wire: list[WireTool] | None) -> tuple[Tool, ...]:
             continue
         if not tool.name:
             raise BadRequest(f"tools.{index}.name: field required", f"tools.{index}.name")
-        tools.append(
-            Tool(name=tool.name, description=tool.description or "", parameters=tool.input_schema or {})
-        )
+        if tool.input_schema is None:
+            raise BadRequest(f"tools.{index}.input_schema: field required", f"tools.{index}.input_schema")
+        tools.append(Tool(name=tool.name, description=tool.description or "", parameters=tool.input_schema))
     return tuple(tools)
 
 
