@@ -43,7 +43,7 @@ class TagsView(WireView):
 
 class ShowView(WireView):
     def post(self, request: Request) -> Response:
-        asked = ollama.parse_show(request.body)
+        asked = ollama.parse_show(self.body_of(request))
         self.log.model = asked.name
         model = store.info(asked.name)
         key_bounds.check_model(self.key, asked.name, model.spec)

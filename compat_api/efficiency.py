@@ -29,7 +29,7 @@ class EfficiencyView(WireView):
 
     def post(self, request: Request) -> Response:
         """Counts at once, and after a restart."""
-        wanted = _decode(request.body).mode
+        wanted = _decode(self.body_of(request)).mode
         if not wanted:
             raise BadRequest(f'"mode" is required: one of {", ".join(NAMES)}', "mode")
         mode = named(wanted)

@@ -9,7 +9,7 @@ import orjson
 from django.core.exceptions import RequestDataTooBig
 from django.db import DatabaseError
 
-from compat_api.refusals import ThreadNotFound
+from compat_api.refusals import BodyTooLarge, ThreadNotFound
 from compat_api.urls import Operation
 from inference import errors as inference_errors
 from registry import hub_errors, names
@@ -29,6 +29,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (inference_errors.NotAllowed, 403),
     (inference_errors.ModelNotFound, 404),
     (ThreadNotFound, 404),
+    (BodyTooLarge, 413),
     (inference_errors.Unavailable, 503),
     (inference_errors.DeadlineExceeded, 504),
     (inference_errors.InferenceTimeout, 504),

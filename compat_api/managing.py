@@ -15,7 +15,7 @@ class CopyView(WireView):
     """POST /api/copy: an empty answer."""
 
     def post(self, request: Request) -> HttpResponse:
-        asked = ollama.parse_copy(request.body)
+        asked = ollama.parse_copy(self.body_of(request))
         self.log.model = asked.source
         key_bounds.check_names(self.key, asked.source, asked.destination)
         removal.copy(asked.source, asked.destination)
@@ -26,7 +26,7 @@ class DeleteView(WireView):
     """DELETE /api/delete, with a body: an empty answer."""
 
     def delete(self, request: Request) -> HttpResponse:
-        name = ollama.parse_delete(request.body)
+        name = ollama.parse_delete(self.body_of(request))
         self.log.model = name
         key_bounds.check_names(self.key, name)
         removal.remove(name)

@@ -28,6 +28,10 @@ def require_model(model: str | None) -> str:
     return model
 
 
+class BodyTooLarge(InferenceError):
+    """A compressed body that would be larger than is accepted, once it is plain."""
+
+
 class ThreadNotFound(InferenceError):
     """The turns that Anthropic's server would have kept under that id: none are kept here.
 

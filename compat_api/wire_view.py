@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from compat_api import errors
+from compat_api import encoded_body, errors
 from compat_api.request_log import RequestLog
 from compat_api.urls import Operation
 from registry.key import Key
@@ -81,9 +81,15 @@ class WireView(APIView):
         self.operation = scope["npuproxy.resolved"].operation
         self.upload = scope.get("npuproxy.upload")
         self.key = scope.get("npuproxy.key")
+        self._encoding = encoded_body.encoding_of(scope["headers"])
         request_id = scope["npuproxy.request_id"]
         self.log = RequestLog(request_id, request.method, request.path, self.operation, self.key)
         return super().initialize_request(request, *args, **kwargs)
+
+    def body_of(self, request: Request) -> bytes:
+        """The request's body, decoded where it came encoded. Raises BadRequest and BodyTooLarge."""
+        body: bytes = request.body
+        return encoded_body.plain(body, self._encoding) if self._encoding else body
 
     def handle_exception(self, exc: Exception) -> Response:
         failure = errors.of(exc, self.operation)

@@ -19,6 +19,8 @@ import pytest
 import zstandard
 from conftest import RunningServer, start_server
 
+from compat_api.encoded_body import MAX_PARTS
+
 MB = 1024 * 1024
 SENT = 600 * MB
 FLAT = 64 * MB
@@ -128,8 +130,27 @@ def test_600_mb_in_a_small_body_are_refused(target: RunningServer, encoding: str
     assert len(body) < 3 * MB
     with flat(target):
         answers = [ask(target, path, body, **{"Content-Encoding": encoding}) for path in PATHS]
-    assert [answer.status_code for answer in answers] == [400] * len(PATHS)
-    assert "when decompressed" in answers[0].json()["error"]
+    assert [answer.status_code for answer in answers] == [413] * len(PATHS)
+    native, openai, anthropic = (answer.json() for answer in answers)
+    assert "when decompressed" in native["error"]
+    assert openai["error"]["type"] == "api_error"
+    assert anthropic["error"]["type"] == "request_too_large"
+    assert "when decompressed" in anthropic["error"]["message"]
+
+
+def many_parts(encoding: str) -> bytes:
+    """20 MB, the most that is received, in the smallest parts there are."""
+    part = gzip.compress(b"", mtime=0) if encoding == "gzip" else zstandard.compress(b"")
+    return part * (18 * MB // len(part))
+
+
+@pytest.mark.parametrize("encoding", BOMBS)
+def test_a_million_empty_parts_are_refused(target: RunningServer, encoding: str) -> None:
+    body = many_parts(encoding)
+    with flat(target, most=FLAT + 4 * len(body)):
+        answer = ask(target, "/api/chat", body, **{"Content-Encoding": encoding})
+    assert answer.status_code == 400
+    assert f"more than {MAX_PARTS} parts of {encoding}" in answer.json()["error"]
 
 
 def test_an_encoding_inside_of_an_encoding_is_not_followed(target: RunningServer) -> None:
