@@ -265,3 +265,17 @@ def test_a_grammar_whose_steps_are_slow_is_refused(
 ) -> None:
     monkeypatch.setattr(grammar_check, "SLOWEST_STEP_S", 0.0)
     assert checker.check(_config("")) == "it is too slow to follow"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "verdict"),
+    [
+        ("([a-t]{1,31}){1,32}", "it is too slow to follow"),  # read in more ways with each character
+        (r"([a-z]{1,63}\.){1,10}[a-z]+", None),
+        ("^([a-z]+-){1,5}[a-z]+$", None),
+    ],
+)
+def test_a_string_that_can_be_read_in_ever_more_ways_is_refused(
+    checker: GrammarChecker, pattern: str, verdict: str | None
+) -> None:
+    assert checker.check(_config({"type": "string", "pattern": pattern})) == verdict

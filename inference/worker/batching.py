@@ -10,6 +10,7 @@ import openvino
 import openvino_genai as genai
 
 from inference.worker.channel import Channel
+from inference.worker.grammar_ahead import GrammarAhead
 from inference.worker.messages import (
     Add,
     Cancel,
@@ -77,13 +78,17 @@ class BatchingRunner:
         self._cancelled: list[int] = []
         self._logged: dict[int, array[float]] = {}
         """Log probabilities of this step, of the requests that want them."""
+        self._grammars = GrammarAhead(load.path, self._pipeline.get_tokenizer())
 
     def busy(self) -> bool:
-        return bool(self._running or self._cancelled)
+        return bool(self._running or self._cancelled or self._grammars)
 
     def handle(self, message: ToWorker) -> None:
         if isinstance(message, Add):
-            self._add(message)
+            if not self._grammars.takes(message):
+                self._add(message)
+        elif isinstance(message, Cancel) and self._grammars.drop(message.id):
+            self._cancelled.append(message.id)
         elif isinstance(message, Cancel) and (handle := self._running.pop(message.id, None)) is not None:
             self._logged.pop(message.id, None)
             handle.cancel()
@@ -106,8 +111,12 @@ class BatchingRunner:
 
     def step(self) -> None:
         """One engine step. An exception of the pipeline leaves this method: it is lost then."""
+        for add in self._grammars.ready() if self._grammars else ():
+            self._add(add)
         if self._pipeline.has_non_finished_requests():
             self._pipeline.step()
+        elif self._grammars:
+            self._grammars.wait()
         progress = [Progress(id, b"", "cancelled") for id in self._cancelled]
         self._cancelled.clear()
         for id, handle in list(self._running.items()):
