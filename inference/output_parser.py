@@ -45,8 +45,8 @@ class OutputParser:
         self.done = False
         """Nothing that may follow counts: a stop string was hit, or the one call was made."""
         self._stops = tuple(dict.fromkeys(s for s in stop if s))
-        self._offered = bool(tools)
-        self._reads = self._offered or family.always
+        self._tools = tools
+        self._reads = bool(tools) or family.always
         self._silent = tags.answer if thinking or starts_in_thinking else ()
         self._opens = (*family.opens, *self._silent) if self._reads else self._silent
         self._marks = _marks((*self._stops, *self._opens))
@@ -135,7 +135,7 @@ class OutputParser:
         return False
 
     def _opening(self) -> bool:
-        self._reader, self._step = self._family.reader(self._offered), self._call
+        self._reader, self._step = self._family.reader(self._tools), self._call
         return True
 
     def _content(self) -> bool:

@@ -77,7 +77,7 @@ def _cuts(text: str) -> list[list[str]]:
             [("text", '{"name":"f","arguments":[1]}')],
         ),
         ({"tools": True}, '<tool_call>{"name": "wea', [("text", '{"name": "wea')]),
-        ({"tools": True}, "<tool_call>oh " + CALL, [("text", "<tool_call>oh "), WEATHER]),
+        ({"tools": True}, "<tool_call>oh " + CALL, [("text", "oh "), WEATHER]),
         ({"tools": True}, "a <tool_cal l", [("text", "a <tool_cal l")]),
         (
             {"tools": True, "thinking": True},
@@ -144,9 +144,9 @@ def test_a_stop_string_ends_the_text_and_never_leaks(
             "END",
         ),
         ({"tools": True}, '<tool_call>{"name":"END"}</tool_call>END', [("call", "END", {})], "END"),
-        ({"tools": True}, "<tool_call>no END</tool_call> x", [("text", "<tool_call>no ")], "END"),
-        ({"tools": True}, "<tool_call>EN</tool_call>D", [("text", "<tool_call>EN</tool_call>D")], None),
-        ({"tools": True}, "<tool_call>never closed END", [("text", "<tool_call>never closed ")], "END"),
+        ({"tools": True}, "<tool_call>no END</tool_call> x", [("text", "no ")], "END"),
+        ({"tools": True}, "<tool_call>EN</tool_call>D", [("text", "END")], None),
+        ({"tools": True}, "<tool_call>never closed END", [("text", "never closed ")], "END"),
     ],
 )
 def test_stop_strings_concern_content_only(

@@ -54,10 +54,9 @@ def chat(server: RunningServer, **more: Any) -> Any:
         "reasoning_effort": "none",
         "max_tokens": 300,
         "parallel_tool_calls": False,
+        "tools": CHAT_TOOLS,
     }
-    return v1(server.url).chat.completions.create(
-        model="demo", messages=QUESTION, tools=CHAT_TOOLS, **(fields | more)
-    )
+    return v1(server.url).chat.completions.create(model="demo", messages=QUESTION, **(fields | more))
 
 
 @pytest.mark.parametrize(("choice", "only"), [("required", ""), (ALARM_CHAT, "set_alarm")])
@@ -68,6 +67,20 @@ def test_chat_completions_call_what_is_required(
     said = chat(server, tool_choice=choice, reasoning_effort=effort).choices[0]
     (call,) = said.message.tool_calls
     check(call.function.name, json.loads(call.function.arguments), only)
+    assert (said.finish_reason, said.message.content or "") == ("tool_calls", "")
+
+
+def test_a_tag_in_a_string_of_a_required_call_is_a_part_of_it(server: RunningServer) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"const": "</tool_call>"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    tools: Any = [{"type": "function", "function": {"name": "f", "parameters": schema}}]
+    said = chat(server, tools=tools, tool_choice="required").choices[0]
+    (call,) = said.message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == ("f", {"a": "</tool_call>"})
     assert (said.finish_reason, said.message.content or "") == ("tool_calls", "")
 
 

@@ -24,6 +24,8 @@ V3 = '<｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{"c
 V31 = '<｜tool▁call▁begin｜>weather<｜tool▁sep｜>{"city": "Zürich"}<｜tool▁call▁end｜>'
 ALL, ALL_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 BIG = str(10**30)
+IN_STRING = '{"name": "f", "arguments": {"a": "</tool_call><tool_call>\\" }"}}'
+QUOTED: tuple[object, ...] = ("call", "f", {"a": '</tool_call><tool_call>" }'})
 ANALYSIS = "<|channel|>analysis<|message|>hm<|end|>"
 HEADER = "<|start|>assistant<|channel|>commentary to=functions.weather <|constrain|>json<|message|>"
 FINAL = "<|start|>assistant<|channel|>final<|message|>"
@@ -91,6 +93,10 @@ ANSWERS: list[tuple[str, str, Seen]] = [
     ("llama", LLAMA.replace('"Zürich"', BIG), [text(LLAMA.replace('"Zürich"', BIG))]),
     ("mistral", f'[TOOL_CALLS]f{{"a":{"[" * 300}{"]" * 300}}}', [text(f'f{{"a":{"[" * 300}{"]" * 300}}}')]),
     ("llama", "", []),
+    ("llama", f"<|python_start|>{LLAMA}<|python_end|>", [ZURICH]),
+    ("llama", '\n<|python_start|>[weather(city="Zürich"), now()]<|python_end|>', [ZURICH, NOW]),
+    ("llama", "So: <|python_start|>print(1)<|python_end|>", [text("So: print(1)")]),
+    ("llama", "<|python_start|>[see](it)<|python_end|>.", [text("[see](it).")]),
     # Mistral
     ("mistral", f"[TOOL_CALLS]{LISTED}", [ZURICH, NOW]),
     ("mistral", f"Sure. [TOOL_CALLS] {LISTED}", [text("Sure. "), ZURICH, NOW]),
@@ -122,13 +128,37 @@ ANSWERS: list[tuple[str, str, Seen]] = [
     ("granite", f"<tool_call>{LISTED}", [ZURICH, NOW]),
     ("granite", '<tool_call>{"name": "now"}</tool_call>\nok', [NOW, text("ok")]),
     ("granite", '<|tool_call|>[{"name": "now"}, {"name"', [NOW, text(', {"name"')]),
-    ("granite", "<tool_call> is a tag", [text("<tool_call> is a tag")]),
+    ("granite", "<tool_call> is a tag", [text(" is a tag")]),
+    ("granite", "no</tool_call>", [text("no")]),
     ("granite", '<tool_call>[{"name": "wea', [text('[{"name": "wea')]),
     ("phi", 'functools[{"name": "wea', [text('[{"name": "wea')]),
     ("phi", "functools[0] is a list", [text("functools[0] is a list")]),
     ("hermes", '<tool_call>\n{"name": "wea', [text('{"name": "wea')]),
-    ("hermes", "<tool_call>\n{no JSON}\n</tool_call> ok", [text("{no JSON} ok")]),
-    ("hermes", "<tool_call> is a tag", [text("<tool_call> is a tag")]),
+    # Hermes: the tags are never shown, what stands between them is a call or text
+    ("hermes", f"<tool_call>{IN_STRING}</tool_call>", [QUOTED]),
+    ("hermes", f"<tool_call>\n{IN_STRING}", [QUOTED]),
+    ("hermes", f"<tool_call>{IN_STRING}\n{IN_STRING}</tool_call>", [QUOTED, QUOTED]),
+    ("hermes", f"<tool_call>\n{LISTED}\n</tool_call>\nok", [ZURICH, NOW, text("ok")]),
+    ("hermes", f"<tool_call>{IN_STRING},\n{IN_STRING}\n</tool_call>", [QUOTED, QUOTED]),
+    ("hermes", f"<tool_call>{IN_STRING}, so</tool_call>", [QUOTED, text(", so")]),
+    ("hermes", f"<tool_call>{IN_STRING} so</tool_call>.", [QUOTED, text("so.")]),
+    ("hermes", f"<tool_call>{IN_STRING}<tool_call>{IN_STRING}", [QUOTED, QUOTED]),
+    ("hermes", f"<tool_call>{IN_STRING}</tool_call></tool_call>\n</tool_call>\n\nok", [QUOTED, text("ok")]),
+    ("hermes", f"<tool_call>{IN_STRING}\n</tool_", [QUOTED]),
+    ("hermes", f"<tool_call>{IN_STRING}</tool_call>\n<b>", [QUOTED, text("<b>")]),
+    ("hermes", "<tool_call>get(x)</tool_call>", [text("get(x)")]),
+    ("hermes", "a <tool_call>\n</tool_call>b </tool_call>c", [text("a b c")]),
+    ("hermes", "</tool_call>", []),
+    ("hermes", "<tool_call>\n{no JSON}\n</tool_call> ok", [text("{no JSON}\n ok")]),
+    ("hermes", "<tool_call> is a tag", [text(" is a tag")]),
+    ("hermes", "<tool_call>[]</tool_call>", [text("[]")]),
+    ("hermes", '<tool_call>[1, {"name": "f"}]</tool_call>', [text('[1, {"name": "f"}]')]),
+    ("hermes", '<tool_call>{"a": "</tool_call>"}</tool_call>.', [text('{"a": ""}.')]),
+    ("hermes", "<tool_call>{'name': 'now'}</tool_call>", [text("{'name': 'now'}")]),
+    # a string that nothing closed: the call behind it counts all the same
+    ("hermes", f'<tool_call>{{"name": "f</tool_call><tool_call>{IN_STRING}', [text('{"name": "f'), QUOTED]),
+    ("hermes", f'<tool_call>{{"a": "f</tool_call>\n<tool_call>{IN_STRING}', [text('{"a": "f\n'), QUOTED]),
+    ("hermes", f'<tool_call>{{"name": <tool_call>{IN_STRING}', [text('{"name": '), QUOTED]),
     # channels
     ("channels", f"{ANALYSIS}{FINAL}yes<|return|>", [thought("hm"), text("yes")]),
     ("channels", f'{ANALYSIS}{HEADER}{{"city": "Zürich"}}<|call|>', [thought("hm"), ZURICH]),
@@ -249,7 +279,7 @@ def _bare(family: str, said: str) -> str:
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_call_is_there_with_its_last_character(family: str) -> None:
     said = {
-        "hermes": '<tool_call>{"name": "now"}</tool_call>',
+        "hermes": '<tool_call>{"name": "now"}',
         "llama": '{"name": "now", "parameters": {}}',
         "mistral": '[TOOL_CALLS][{"name": "now"}',
         "deepseek": "<｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜>",
@@ -292,10 +322,7 @@ def test_channels_are_read_without_tools_too() -> None:
 
 def test_a_long_stop_string_and_a_tag_that_comes_twice_do_not_hold_up_the_server() -> None:
     said = '<tool_call><tool_call>{"name": "now"}</tool_call>'
-    assert parsed("hermes", [said], stop=("a stop string that is longer than the tag",)) == [
-        text("<tool_call>"),
-        NOW,
-    ]
+    assert parsed("hermes", [said], stop=("a stop string that is longer than the tag",)) == [NOW]
 
 
 @pytest.mark.parametrize(

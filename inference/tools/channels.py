@@ -13,7 +13,7 @@ import re
 
 from inference.thinking import ThinkTags
 from inference.tools.family import CallForm, Family, Step, arguments, made
-from inference.types import ToolCall
+from inference.types import Tool, ToolCall
 
 CHANNEL, MESSAGE, START, CONSTRAIN = "<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"
 ENDS = ("<|end|>", "<|call|>", "<|return|>")
@@ -29,8 +29,8 @@ _LONGEST_HEADER = 400
 class ChannelReader:
     """One header, and the body of a call behind it."""
 
-    def __init__(self, offered: bool) -> None:
-        self._offered = offered
+    def __init__(self, tools: tuple[Tool, ...]) -> None:
+        self._offered = bool(tools)
         self._name = ""
         self._body = 0
         self._searched = 0

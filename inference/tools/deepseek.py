@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from inference.tools.family import CallForm, Family, Step, arguments, made
-from inference.types import ToolCall
+from inference.types import Tool, ToolCall
 
 ALL, ALL_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
 CALL, CALL_END = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>"
@@ -19,7 +19,7 @@ _FENCED = re.compile(r"\s*([^\s{]+)\s*```(?:json)?\s*(.*?)\s*(?:```)?\s*", re.DO
 
 
 class DeepSeekReader:
-    def __init__(self, offered: bool) -> None:
+    def __init__(self, tools: tuple[Tool, ...]) -> None:
         self._searched = len(CALL)
 
     def read(self, held: str) -> Step | None:

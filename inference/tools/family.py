@@ -4,8 +4,7 @@ A reader takes over where a tag ended content. It is given all text that is held
 it made of the beginning: a `Step`, or None while that depends on what comes. What it decides depends on the text alone
 and never on how it was cut: so it decides at the first character at which it can.
 
-Tags of control, which have no text of their own, are never shown. A tag in plain letters is text as long as no call
-follows it.
+Tags of control are never shown where tools were offered. Any other tag is text as long as no call follows it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import orjson
 from msgspec import Struct
 
 from inference.thinking import ThinkTags
-from inference.types import ToolCall
+from inference.types import Tool, ToolCall
 
 _ID_LETTERS = string.ascii_lowercase + string.digits
 _INSIDE = {'"': re.compile(r'["\\]'), "'": re.compile(r"['\\]")}
@@ -72,8 +71,8 @@ class Family(Struct, frozen=True):
     name: str
     opens: tuple[str, ...]
     """A reader takes over where one of these is complete."""
-    reader: Callable[[bool], Reader]
-    """A new reader; True: tools were offered."""
+    reader: Callable[[tuple[Tool, ...]], Reader]
+    """A new reader, for the tools that were offered."""
     form: Callable[[str], CallForm]
     """By the text of the model's template, for families that write calls in more than one way."""
     at_start: bool = False
@@ -104,15 +103,19 @@ class ValueEnd:
 
     outside: ClassVar[re.Pattern[str]]
     """What begins a quotation, or opens or closes a value."""
+    inside: ClassVar[dict[str, re.Pattern[str]]] = _INSIDE
+    signs: ClassVar[frozenset[str]] = frozenset("\"'([{}])")
 
     def __init__(self, start: int) -> None:
+        self.broken: int | None = None
+        """The place of a character that no such value has; nothing is found any more."""
         self._at = start
         self._depth = 0
         self._quote = ""
 
     def find(self, text: str) -> int | None:
         """The place behind the value; None while it is not complete."""
-        while match := (_INSIDE[self._quote] if self._quote else self.outside).search(text, self._at):
+        while match := (self.inside[self._quote] if self._quote else self.outside).search(text, self._at):
             sign = match[0]
             if sign == "\\":
                 if match.end() == len(text):
@@ -120,8 +123,11 @@ class ValueEnd:
                     return None
                 self._at = match.end() + 1
                 continue
+            if sign not in self.signs:
+                self._at = self.broken = match.start()
+                return None
             self._at = match.end()
-            if sign in _INSIDE:
+            if sign in self.inside:
                 self._quote = "" if self._quote else sign
             elif sign in "([{":
                 self._depth += 1
@@ -137,6 +143,14 @@ class JsonEnd(ValueEnd):
     """Of a JSON object or list."""
 
     outside = re.compile(r'["{}\[\]]')
+
+
+class StrictJsonEnd(ValueEnd):
+    """The same, and `broken` at the first character that no JSON has there: for text that tags may end anywhere."""
+
+    outside = re.compile(r'["{}\[\]]|[^\s,:0-9.+\-eEtrufalsn]')
+    inside: ClassVar[dict[str, re.Pattern[str]]] = {'"': re.compile(r'["\\\x00-\x1f]')}
+    signs = frozenset('"[{}]')
 
 
 def behind_space(text: str, at: int) -> int:

@@ -1,7 +1,7 @@
 """Llama 3 and 4: the answer is a call, or begins with one; there are no tags around it.
 
     Llama 3.x    {"name": …, "parameters": {…}}, further ones behind a semicolon, sometimes after <|python_tag|>
-    pythonic     [name(a=1, b="x"), …], as Llama 3.2 and 4 write it
+    pythonic     [name(a=1, b="x"), …], as Llama 3.2 and 4 write it, 4 also between tags of its own
 
 Without the tag a call is looked for at the beginning of the content alone, and what cannot be one any more is shown.
 """
@@ -13,9 +13,11 @@ import re
 from inference.tools.family import CallForm, Family, JsonEnd, Step, behind_space, made, parsed
 from inference.tools.lists import ListReader
 from inference.tools.pythonic import CallEnd, keywords
-from inference.types import ToolCall
+from inference.types import Tool, ToolCall
 
 TAG = "<|python_tag|>"
+START, END = "<|python_start|>", "<|python_end|>"
+TAGS = (TAG, START, END)
 _KEYS = ("name", "parameters", "arguments", "type", "function", "id")
 _KEY = re.compile(r'\{\s*"(?:' + "|".join(_KEYS) + r')"')
 _NAME = re.compile(r"\s*([A-Za-z_][\w.-]*)\(")
@@ -23,7 +25,7 @@ _LONGEST_NAME = 100
 
 
 class LlamaReader:
-    def __init__(self, offered: bool) -> None:
+    def __init__(self, tools: tuple[Tool, ...]) -> None:
         self._at = -1
         """Where the call begins in the held text."""
         self._tag = 0
@@ -39,11 +41,13 @@ class LlamaReader:
     def end(self, held: str) -> Step:
         if self._list is not None:
             return self._list.end(held)
-        text = held[len(TAG) :] if held.startswith(TAG) else held
+        text = held[_tag_size(held, 0) :]
         return Step(len(held), text=text if text.strip() else "")
 
     def _first(self, held: str) -> Step | None:
-        self._tag = len(TAG) if held.startswith(TAG) else 0
+        if held.startswith(END):
+            return Step(len(END), eat_space=True)
+        self._tag = _tag_size(held, 0)
         at = behind_space(held, self._tag)
         if at == len(held):
             return None
@@ -51,8 +55,10 @@ class LlamaReader:
             self._at, self._next = at, self._object
         elif held[at] == "[":
             self._at, self._next = at, self._bracket
-        elif not self._tag and (TAG.startswith(held[at:]) or held.startswith(TAG, at)):
-            return None if not held.startswith(TAG, at) else Step(at, then="reader")
+        elif not self._tag and _tag_size(held, at):
+            return Step(at, then="reader")
+        elif not self._tag and any(tag.startswith(held[at:]) for tag in TAGS):
+            return None
         else:
             return Step(self._tag)
         return self._next(held)
@@ -121,6 +127,10 @@ class LlamaReader:
         return Step(at + 1, eat_space=True) if held[at] == "]" else Step(at)
 
 
+def _tag_size(held: str, at: int) -> int:
+    return next((len(tag) for tag in TAGS if held.startswith(tag, at)), 0)
+
+
 def _call(text: str) -> ToolCall | None:
     """A name alone is no call here, where nothing but its keys tells it from an answer in JSON."""
     return parsed(text) if '"parameters"' in text or '"arguments"' in text else None
@@ -140,10 +150,10 @@ _FORM = CallForm(before='{"name": "NAME", "parameters": ', after="}", between=";
 
 LLAMA = Family(
     name="llama",
-    opens=(TAG,),
+    opens=TAGS,
     reader=LlamaReader,
     form=lambda template: _FORM,
     at_start=True,
-    tags=(TAG,),
-    control=(TAG,),
+    tags=TAGS,
+    control=TAGS,
 )

@@ -10,6 +10,7 @@ import re
 
 from inference.tools.family import CallForm, Family, JsonEnd, Reader, Step, arguments, made
 from inference.tools.lists import ListReader
+from inference.types import Tool
 
 TAG = "[TOOL_CALLS]"
 ARGS = "[ARGS]"
@@ -19,7 +20,7 @@ _LONGEST_HEAD = 300
 
 
 class MistralReader:
-    def __init__(self, offered: bool) -> None:
+    def __init__(self, tools: tuple[Tool, ...]) -> None:
         self._list: Reader | None = None
         self._end: JsonEnd | None = None
         self._name = ""

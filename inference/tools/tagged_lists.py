@@ -9,6 +9,7 @@ from __future__ import annotations
 from inference.tools import hermes
 from inference.tools.family import CallForm, Family, Reader, Step
 from inference.tools.lists import ListReader
+from inference.types import Tool
 
 TAG = "<|tool_call|>"
 CLOSE = "<|/tool_call|>"
@@ -18,7 +19,7 @@ LETTERS = "functools["
 class _Tagged:
     """The reader for the tag that the held text begins with."""
 
-    def __init__(self, offered: bool) -> None:
+    def __init__(self, tools: tuple[Tool, ...]) -> None:
         self._reader: Reader | None = None
 
     def read(self, held: str) -> Step | None:
@@ -32,8 +33,8 @@ class _Tagged:
     def _reader_of(self, held: str) -> Reader | None:
         if held.startswith(LETTERS):
             return ListReader(len(LETTERS) - 1, (CLOSE,), shown=True)
-        if held.startswith(hermes.OPEN):
-            return ListReader(len(hermes.OPEN), (hermes.CLOSE,), shown=True)
+        if held.startswith(hermes.TAGS):
+            return hermes.HermesReader(())
         return ListReader(len(TAG), (CLOSE,)) if held.startswith(TAG) else None
 
 
@@ -51,9 +52,9 @@ PHI = Family(
 )
 GRANITE = Family(
     name="granite",
-    opens=(TAG, CLOSE, hermes.OPEN),
+    opens=(TAG, CLOSE, *hermes.TAGS),
     reader=_Tagged,
     form=lambda template: _GRANITE,
-    tags=(TAG, CLOSE, hermes.OPEN, hermes.CLOSE),
-    control=(TAG, CLOSE),
+    tags=(TAG, CLOSE, *hermes.TAGS),
+    control=(TAG, CLOSE, *hermes.TAGS),
 )
