@@ -18,7 +18,8 @@ BATCH_TEXTS = 32
 CLIENTS = 32
 TEXT_WORDS = 12
 """With a number before them some 15 tokens: what a sentence has."""
-LEAST_COSINE = 0.999
+MOST_DIFFERENCE = 0.001
+"""Of the product of two vectors of length one from 1."""
 
 BATCHES = Quantity(
     name="embed", what="embeddings, 32 texts a request: rate / bare", aim=Aim(0.95, at_most=False)
@@ -132,11 +133,15 @@ def _next(texts: Iterator[str], count: int) -> tuple[str, ...]:
 
 def _check_equal(ours: EmbedTrace, theirs: EmbedTrace) -> None:
     """Raises BenchError: what is not the same vector is not the same work."""
-    cosines = [_cosine(a, b) for a, b in zip(ours.vectors, theirs.vectors, strict=True)]
-    if min(cosines) < LEAST_COSINE:
-        raise BenchError(f"a vector differs from the bare pipeline's: cosine {min(cosines):.4f}")
+    for one, other in zip(ours.vectors, theirs.vectors, strict=True):
+        products = [_product(one, other), _product(one, one), _product(other, other)]
+        if any(abs(product - 1) > MOST_DIFFERENCE for product in products):
+            both, *squares = (f"{product:.4f}" for product in products)
+            raise BenchError(
+                f"a vector differs from the bare pipeline's: product {both}, squares of the lengths "
+                f"{' and '.join(squares)}; all should be 1"
+            )
 
 
-def _cosine(one: bytes, other: bytes) -> float:
-    """Of two vectors of length one."""
+def _product(one: bytes, other: bytes) -> float:
     return sum(a * b for a, b in zip(array("f", one), array("f", other), strict=True))

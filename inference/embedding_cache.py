@@ -7,6 +7,8 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from inference.worker.messages import Vector
+
 
 class EmbeddingCache:
     """Event loop only. Texts are kept as digests of 128 bits, vectors as the worker gave them."""
@@ -14,11 +16,11 @@ class EmbeddingCache:
     def __init__(self, size: int) -> None:
         """`size`: vectors at most; 0 keeps none."""
         self._size = size
-        self._vectors: OrderedDict[bytes, bytes] = OrderedDict()
+        self._vectors: OrderedDict[bytes, Vector] = OrderedDict()
         self.hits = 0
         self.misses = 0
 
-    def split(self, model: str, texts: Sequence[str]) -> tuple[list[bytes], list[bytes | None]]:
+    def split(self, model: str, texts: Sequence[str]) -> tuple[list[bytes], list[Vector | None]]:
         """The key of each text for `put`, and its vector where it is known. `model`: what a worker is loaded by."""
         seed = hashlib.blake2b(model.encode(), digest_size=32).digest()
         keys = [_key(seed, text) for text in texts]
@@ -28,14 +30,14 @@ class EmbeddingCache:
         self.misses += len(found) - known
         return keys, found
 
-    def put(self, keys: Sequence[bytes], vectors: Sequence[bytes]) -> None:
+    def put(self, keys: Sequence[bytes], vectors: Sequence[Vector]) -> None:
         for key, vector in zip(keys, vectors, strict=True):
             self._vectors[key] = vector
             self._vectors.move_to_end(key)
         while len(self._vectors) > self._size:
             self._vectors.popitem(last=False)
 
-    def _get(self, key: bytes) -> bytes | None:
+    def _get(self, key: bytes) -> Vector | None:
         vector = self._vectors.get(key)
         if vector is not None:
             self._vectors.move_to_end(key)

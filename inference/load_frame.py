@@ -19,6 +19,6 @@ def load_frame(spec: ModelSpec, device: str, plan: MemoryPlan, cache_dir: str, e
         role=role, path=str(spec.path), device=device, exact=spec.exact, emulated=emulated,
         kv_blocks=plan.kv_blocks, max_prompt_len=plan.max_prompt_len, min_response_len=plan.min_response_len,
         cache_dir=cache_dir, adapters=tuple((str(adapter.path), adapter.alpha) for adapter in spec.adapters),
-        pooling=spec.pooling, normalize=spec.normalize,
+        pooling=spec.pooling,
         max_length=(spec.full_context_length or spec.context_length) if role == "embedding" else 0,
     )  # fmt: skip

@@ -84,7 +84,7 @@ class WorkerProcess(asyncio.Protocol):
         self._watch_while_busy()
         return run
 
-    async def embed(self, texts: tuple[str, ...], tokens: tuple[int, ...]) -> tuple[bytes, ...]:
+    async def embed(self, texts: tuple[str, ...], tokens: tuple[int, ...]) -> tuple[wire.Vector, ...]:
         answer = await self._ask(lambda id: wire.Embed(id, texts, tokens))
         return cast(wire.Embedded, answer).vectors
 

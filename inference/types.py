@@ -326,10 +326,12 @@ Event = Start | TextDelta | ReasoningDelta | ToolCall | Finish
 
 
 class Embeddings(Struct, frozen=True, kw_only=True):
-    """Vectors in request order, L2-normalised where the model says so."""
+    """Vectors in request order, L2-normalised."""
 
     vectors: tuple[bytes, ...]
     """Each little-endian float32, as the base64 encoding of OpenAI wants it; `array('f', v)` reads it."""
+    norms: tuple[float, ...]
+    """The length that each vector had before."""
     prompt_tokens: int
     start: Start
     total_s: float

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from inference.embedding_cache import EmbeddingCache
+from inference.worker.messages import Vector
+
+A, B, C = (Vector(name, norm) for norm, name in enumerate((b"A", b"B", b"C"), 1))
 
 
 def test_the_least_recently_used_is_forgotten_first() -> None:
     cache = EmbeddingCache(2)
     keys, _ = cache.split("m", ["a", "b"])
-    cache.put(keys, [b"A", b"B"])
-    assert cache.split("m", ["a"])[1] == [b"A"]
+    cache.put(keys, [A, B])
+    assert cache.split("m", ["a"])[1] == [A]
     (key,), _ = cache.split("m", ["c"])
-    cache.put([key], [b"C"])
-    assert cache.split("m", ["a", "b", "c"])[1] == [b"A", None, b"C"]
+    cache.put([key], [C])
+    assert cache.split("m", ["a", "b", "c"])[1] == [A, None, C]
     assert (cache.hits, cache.misses) == (3, 4)
 
 
 def test_models_and_halves_of_characters_are_told_apart() -> None:
     cache = EmbeddingCache(10)
     keys, _ = cache.split("m", ["a", "\ud800"])
-    cache.put(keys, [b"A", b"H"])
+    cache.put(keys, [A, B])
     assert cache.split("other", ["a"])[1] == [None]
-    assert cache.split("m", ["\ud800", "\ud801"])[1] == [b"H", None]
+    assert cache.split("m", ["\ud800", "\ud801"])[1] == [B, None]

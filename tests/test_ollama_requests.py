@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from compat_api.dialect import Preload
-from compat_api.ollama.requests import parse_chat, parse_embed, parse_generate
+from compat_api.ollama.requests import parse_chat, parse_embed, parse_generate, parse_legacy_embed
 from inference.errors import BadRequest, ModelNotFound
 from inference.types import FOREVER, Constraint, Message, Sampling, Tool, ToolCall
 
@@ -235,9 +235,10 @@ def test_top_logprobs_has_bounds(count: Any) -> None:
         chat(top_logprobs=count)
 
 
-def test_a_missing_model_is_400_for_chat_and_404_for_generate_and_embed() -> None:
-    with pytest.raises(BadRequest, match=r"^model is required$"):
-        parse_chat(b"{}")
+def test_a_missing_model_is_400_for_chat_and_embeddings_and_404_for_generate_and_embed() -> None:
+    for parse in (parse_chat, parse_legacy_embed):
+        with pytest.raises(BadRequest, match=r"^model is required$"):
+            parse(b"{}")
     for parse in (parse_generate, parse_embed):
         with pytest.raises(ModelNotFound, match=r"^model '' not found$"):
             parse(b'{"model":null}')

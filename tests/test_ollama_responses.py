@@ -110,7 +110,11 @@ def test_loading_is_answered_without_metrics() -> None:
 
 def test_embeddings_are_floats_with_whole_durations() -> None:
     result = Embeddings(
-        vectors=(array("f", [0.5, -1.0]).tobytes(),), prompt_tokens=4, start=START, total_s=0.125
+        vectors=(array("f", [0.5, -1.0]).tobytes(),),
+        norms=(6.0,),
+        prompt_tokens=4,
+        start=START,
+        total_s=0.125,
     )
     request = EmbedRequest(model="All-MiniLM", texts=("a",))
     assert responses.embeddings(request, result) == (
@@ -118,6 +122,8 @@ def test_embeddings_are_floats_with_whole_durations() -> None:
         b'"prompt_eval_count":4}'
     )
     assert responses.embeddings(request, None) == b'{"model":"All-MiniLM","embeddings":[]}'
+    assert responses.legacy_embedding(request, result) == b'{"embedding":[3.0,-6.0]}'
+    assert responses.legacy_embedding(request, None) == b'{"embedding":[]}'
 
 
 def test_stamps_are_utc_with_z_and_follow_the_clock() -> None:

@@ -156,7 +156,7 @@ def test_every_answer_has_an_id_of_its_own() -> None:
 @pytest.mark.parametrize("encoding", ["float", "base64"])
 def test_embeddings_come_as_floats_or_as_little_endian_base64(encoding: Any) -> None:
     vectors = tuple(array("f", values).tobytes() for values in ([0.5, -1.0], [0.25, 2.0]))
-    result = Embeddings(vectors=vectors, prompt_tokens=4, start=START, total_s=0.1)
+    result = Embeddings(vectors=vectors, norms=(6.0, 7.0), prompt_tokens=4, start=START, total_s=0.1)
     request = EmbedRequest(model="Mini", texts=("a", "b"), encoding=encoding)
     answer = json.loads(responses.embeddings(request, result))
     assert answer["object"] == "list"

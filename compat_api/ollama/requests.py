@@ -248,11 +248,10 @@ def parse_embed(body: bytes) -> EmbedRequest:
 def parse_legacy_embed(body: bytes) -> EmbedRequest:
     """One text, and no other wishes than the model's."""
     wire = _decode_legacy_embed(body)
-    if not wire.model:
-        raise ModelNotFound("")
+    model = require_model(wire.model)
     options = read_options(wire.options)
     return EmbedRequest(
-        model=wire.model,
+        model=model,
         texts=(wire.prompt,) if wire.prompt else (),
         num_ctx=options.num_ctx,
         keep_alive_s=keep_alive_s(wire.keep_alive),

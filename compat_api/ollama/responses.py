@@ -134,7 +134,11 @@ def embeddings(request: EmbedRequest, result: Embeddings | None) -> bytes:
 
 
 def legacy_embedding(request: EmbedRequest, result: Embeddings | None) -> bytes:
-    return orjson.dumps({"embedding": floats(result.vectors[0]) if result else []})
+    """The vector as the model's pooling gave it, not normalised (api-contract 3.2)."""
+    if result is None:
+        return orjson.dumps({"embedding": []})
+    (unit,), (norm,) = result.vectors, result.norms
+    return orjson.dumps({"embedding": [value * norm for value in floats(unit)]})
 
 
 def _ending(finish: Finish) -> bytes:

@@ -184,12 +184,14 @@ class LocalBackend:
         finally:
             slot.release()
             lease.release(job.request.keep_alive_s, answered=answered)
+        vectors = shortened(vectors, job.request.dimensions)
         return Embeddings(
-            vectors=shortened(vectors, job.request.dimensions), prompt_tokens=job.prompt_tokens, start=start,
+            vectors=tuple([vector.unit for vector in vectors]), norms=tuple([vector.norm for vector in vectors]),
+            prompt_tokens=job.prompt_tokens, start=start,
             total_s=time.perf_counter() - job.began, truncated_tokens=job.truncated_tokens, cached=known,
         )  # fmt: skip
 
-    async def _vectors(self, lease: Lease, job: EmbedJob) -> tuple[tuple[bytes, ...], int]:
+    async def _vectors(self, lease: Lease, job: EmbedJob) -> tuple[tuple[wire.Vector, ...], int]:
         """All vectors, and how many were known; the worker embeds the rest."""
         if not (self._config.embedding_cache_size and job.request.placement.cache):
             return (await lease.worker.embed(job.texts, job.tokens) if job.texts else ()), 0

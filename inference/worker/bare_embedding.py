@@ -1,7 +1,8 @@
 """`python -P -m inference.worker.bare_embedding`: openvino_genai's embedding pipeline without a server.
 
 As `inference.worker.bare`: a line of JSON in, a line out. The first one is a `Load`, answered by `Ready`; every other
-one a `TextBatch`, answered by `Vectors`. The configuration is that of the product's own worker.
+one a `TextBatch`, answered by `Vectors`. The configuration is that of the product's own worker, but that the pipeline
+normalises: the product's vectors have length one too.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def main() -> None:
     from inference.worker.embedding import configuration, properties
 
     began = time.perf_counter()
-    pipeline = genai.TextEmbeddingPipeline(load.path, load.device, configuration(load), **properties(load))
+    pipeline = genai.TextEmbeddingPipeline(
+        load.path, load.device, configuration(load, normalize=True), **properties(load)
+    )
     answers.write(msgspec.json.encode(Ready(time.perf_counter() - began)) + b"\n")
     for line in lines:
         texts = list(msgspec.json.decode(line, type=TextBatch).texts)

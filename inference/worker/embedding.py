@@ -8,7 +8,16 @@ import numpy
 import openvino_genai as genai
 
 from inference.worker.channel import Channel
-from inference.worker.messages import Cancel, Embed, Embedded, Load, RequestFailed, Step, ToWorker
+from inference.worker.messages import (
+    Cancel,
+    Embed,
+    Embedded,
+    Load,
+    RequestFailed,
+    Step,
+    ToWorker,
+    Vector,
+)
 from inference.worker.text_batches import TextBatches
 
 BATCH_TEXTS = 32
@@ -27,14 +36,14 @@ _POOLING = {
 }
 
 
-def configuration(load: Load, most_tokens: int = 0) -> genai.TextEmbeddingPipeline.Config:
+def configuration(load: Load, most_tokens: int = 0, *, normalize: bool) -> genai.TextEmbeddingPipeline.Config:
     """Pooling and length come from the model's own files; the pipeline would take CLS (openvino-facts 10).
 
     `most_tokens`: of a text, where that is less than the model's own length.
     """
     config = genai.TextEmbeddingPipeline.Config()
     config.pooling_type = _POOLING[load.pooling]
-    config.normalize = load.normalize
+    config.normalize = normalize
     if most_tokens or load.max_length:
         config.max_length = most_tokens or load.max_length
     if load.device.startswith("NPU"):
@@ -60,7 +69,7 @@ class Pipelines:
         two = load.device.startswith("NPU") and load.max_length > 2 * SHORT_TOKENS
         self._short = self._compiled(load, SHORT_TOKENS) if two else None
 
-    def embed(self, texts: list[str], most_tokens: int) -> list[Any]:
+    def embed(self, texts: list[str], most_tokens: int) -> list[Vector]:
         """`most_tokens`: of the longest text. Raises RuntimeError; no text at all would end the process."""
         pipeline = self._whole
         if self._short is not None and most_tokens <= SHORT_TOKENS - _SPARE_TOKENS:
@@ -68,11 +77,19 @@ class Pipelines:
         made = pipeline.embed_documents(texts)
         if len(made) != len(texts):  # of texts without a single token it gives one vector for all
             made = [pipeline.embed_documents([text])[0] for text in texts]
-        return list(made)
+        return _normalised(made)
 
     def _compiled(self, load: Load, most_tokens: int) -> Any:
-        config = configuration(load, most_tokens)
+        config = configuration(load, most_tokens, normalize=False)
         return genai.TextEmbeddingPipeline(load.path, load.device, config, **properties(load))
+
+
+def _normalised(pooled: list[Any]) -> list[Vector]:
+    """Here and not in the pipeline, since /api/embeddings gives the length that the pooled vector had."""
+    rows = numpy.asarray(pooled, dtype="<f4")
+    norms = numpy.sqrt(numpy.square(rows, dtype="f8").sum(axis=1))
+    units = (rows / numpy.where(norms > 0, norms, 1)[:, None]).astype("<f4")
+    return [Vector(unit.tobytes(), norm) for unit, norm in zip(units, norms.tolist(), strict=True)]
 
 
 class _Job:
@@ -80,7 +97,7 @@ class _Job:
 
     def __init__(self, request: Embed) -> None:
         self.request = request
-        self.vectors: list[bytes | None] = [None] * len(request.texts)
+        self.vectors: list[Vector | None] = [None] * len(request.texts)
         self.left = len(request.texts)
 
 
@@ -119,7 +136,7 @@ class EmbeddingRunner:
         done: list[_Job] = []
         for (id, index), vector in zip(batch, vectors, strict=True):
             job = self._jobs[id]
-            job.vectors[index] = numpy.asarray(vector, dtype="<f4").tobytes()
+            job.vectors[index] = vector
             job.left -= 1
             if not job.left:
                 done.append(self._jobs.pop(id))

@@ -31,7 +31,6 @@ class Load(Struct, frozen=True, kw_only=True, tag="load"):
     adapters: tuple[tuple[str, float], ...] = ()
     """(file, alpha) of LoRA weights, in the order in which they are added."""
     pooling: Literal["mean", "cls", "last_token"] = "mean"
-    normalize: bool = True
     max_length: int = 0
     vocab_size: int = 0
 
@@ -144,11 +143,18 @@ class Counted(Struct, frozen=True, tag="counted"):
     prompt_tokens: int
 
 
-class Embedded(Struct, frozen=True, tag="embedded"):
-    """float32 little-endian, one entry for each text."""
+class Vector(Struct, frozen=True, array_like=True, gc=False):
+    """What a text was embedded to: `unit` times `norm` is what the model's pooling gave."""
 
+    unit: bytes
+    """Of length one, as little-endian float32."""
+    norm: float
+
+
+class Embedded(Struct, frozen=True, tag="embedded"):
     id: int
-    vectors: tuple[bytes, ...]
+    vectors: tuple[Vector, ...]
+    """One for each text."""
 
 
 class Checked(Struct, frozen=True, tag="checked"):
