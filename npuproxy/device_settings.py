@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from inference.errors import BadRequest
 from inference.machine_state import quiet_hours
-from inference.modes import AUTO, named
+from inference.modes import AUTO, NAMES, named
 from npuproxy import env
 
 
@@ -35,7 +35,7 @@ def _mode(value: str) -> str:
     try:
         return named(value)
     except BadRequest as error:
-        raise ValueError(str(error).partition(" is ")[2] or str(error)) from None
+        raise ValueError(f"a mode: {', '.join(NAMES)}") from error
 
 
 def _hours(value: str) -> str:

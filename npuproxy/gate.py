@@ -36,7 +36,7 @@ _ODD = re.compile(r"//|;|\\|/\.\.?(/|$)")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
 _STAINLESS = (
     *("arch", "async", "custom-poll-interval", "helper-method", "lang", "os", "package-version"),
-    *("poll-helper", "retry-count", "runtime", "runtime-version", "timeout"),
+    *("helper", "poll-helper", "retry-count", "runtime", "runtime-version", "timeout"),
 )
 _ALLOW_HEADERS = ",".join(
     (

@@ -17,7 +17,7 @@ from registry.models import ApiKey
 SHOWN = len(PREFIX) + 6
 
 _DEVICE = re.compile(r"NPU|CPU|GPU(\.\d{1,2})?|NPU\.\d{1,2}")
-_AGE = re.compile(r"(\d{1,5})([mhdwy])")
+_AGE = re.compile(r"([1-9]\d{0,4})([mhdwy])")
 _MINUTES = {"m": 1, "h": 60, "d": 1440, "w": 10080, "y": 525600}
 
 
@@ -51,13 +51,18 @@ def state(row: ApiKey) -> str:
 
 
 def models_text(value: str) -> str:
-    """Names between commas, as the row keeps them."""
-    return ", ".join(entry for part in value.split(",") if (entry := part.strip()))
+    """Names between commas, as the row keeps them. Raises ValueError: nothing at all would allow everything."""
+    names = [entry for part in value.split(",") if (entry := part.strip())]
+    if not names:
+        raise ValueError(f"{value!r} names no model; leave it out for a key that allows all")
+    return ", ".join(names)
 
 
 def devices_text(value: str) -> str:
     """As the row keeps them. Raises ValueError that says what is expected."""
     devices = [entry for part in value.upper().split(",") if (entry := part.strip())]
+    if not devices:
+        raise ValueError(f"{value!r} names no device; leave it out for a key that allows all")
     for device in devices:
         if not _DEVICE.fullmatch(device):
             raise ValueError(f"{device!r} is not a device; give NPU, GPU, GPU.1, CPU between commas")

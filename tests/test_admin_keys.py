@@ -58,6 +58,7 @@ def test_bounds_change_and_the_secret_stays() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "fault"),
     [
+        ("models_allowed", " , ", "names no model"),
         ("devices_allowed", "TPU", "'TPU' is not a device"),
         ("requests_per_minute", "0", "greater than or equal to 1"),
         ("name", "", "This field is required"),

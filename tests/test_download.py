@@ -99,7 +99,9 @@ def test_files_that_are_whole_are_not_fetched_again(hub: Hub, staging: Path) -> 
 
 def test_a_part_that_was_spoiled_meanwhile_is_begun_anew(hub: Hub, staging: Path) -> None:
     repositories.big(hub.root)
-    hub.fault("truncate", WEIGHTS, on="cdn", after=HALF)
+    hub.fault(
+        "slow", WEIGHTS, on="cdn", rate=HALF
+    )  # a second from the half to the end: somebody looks before it
     with pytest.raises(Cancelled):
         pull(staging, BIG, cancelled=lambda: part(staging).exists() and part(staging).stat().st_size >= HALF)
     with part(staging).open("r+b") as file:

@@ -230,7 +230,13 @@ def test_a_preflight_names_what_is_allowed() -> None:
     assert allowed["access-control-max-age"] == "43200"
     assert allowed["access-control-allow-private-network"] == "true"
     names = allowed["access-control-allow-headers"].split(",")
-    assert {"Authorization", "Content-Type", "x-stainless-retry-count", "x-api-key"} <= set(names)
+    assert {
+        "Authorization",
+        "Content-Type",
+        "x-stainless-retry-count",
+        "x-stainless-helper",
+        "x-api-key",
+    } <= set(names)
 
 
 # --- Peers and keys -------------------------------------------------------------------------------------

@@ -62,6 +62,8 @@ def send(server: RunningServer, name: str) -> tuple[int, Any]:
 def hostile_answers(server: RunningServer) -> dict[str, tuple[int, Any]]:
     """Status and body of each, sent two at a time beside two long streams."""
     answer(server)
+    with long_stream(server, tokens=TOKENS):
+        pass  # its own schema is known from here on, and waits for no other
     before = worker_of(server).pid
     with ThreadPoolExecutor(4) as pool:
         over = threading.Event()

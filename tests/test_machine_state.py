@@ -110,7 +110,3 @@ def test_charger_battery_and_heat_change_where_requests_go(serve: Serve, tmp_pat
     assert efficiency(server)["mode"] == "Auto"
     assert efficiency(server)["reason"] == "on battery, 13 % left"
     assert route(server) == ("NPU", "battery")
-
-    machine.set(AC, 1)
-    eventually(lambda: efficiency(server)["effective_mode"] == "Performance", LONGER_S)
-    assert route(server) == ("CPU", "preferred")

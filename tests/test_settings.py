@@ -260,7 +260,13 @@ def test_reading_the_settings_writes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("DATABASE_URL", "mysql://x/y"), ("OLLAMA_ORIGINS", "evil.test"), ("NPU_PROXY_PORT", "-1")],
+    [
+        ("DATABASE_URL", "mysql://x/y"),
+        ("OLLAMA_ORIGINS", "evil.test"),
+        ("NPU_PROXY_PORT", "-1"),
+        ("NPU_PROXY_MODE", "turbo"),
+        ("NPU_PROXY_QUIET_HOURS", "night"),
+    ],
 )
 def test_the_command_line_gives_one_line_and_a_code(tmp_path: Path, variable: str, value: str) -> None:
     result = subprocess.run(
@@ -274,3 +280,27 @@ def test_the_command_line_gives_one_line_and_a_code(tmp_path: Path, variable: st
     assert result.returncode == 1
     assert result.stderr.startswith(f"npuproxy: {variable}: '{value}' is not ")
     assert result.stderr.count("\n") == 1
+
+
+def bare_python(folder: Path) -> list[str]:
+    """A Python without any package, and a `manage.py` of its own beside which nothing is installed."""
+    (folder / "manage.py").write_bytes((ROOT / "manage.py").read_bytes())
+    return [sys.executable, "-S", str(folder / "manage.py"), "check"]
+
+
+def test_a_python_without_packages_says_what_installs_them(tmp_path: Path) -> None:
+    result = subprocess.run(bare_python(tmp_path), capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr == (
+        "npuproxy: Django is not installed for this Python; `make run` installs all that is needed\n"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script stands for the installed Python")
+def test_a_python_without_packages_hands_the_command_to_the_one_that_was_installed(tmp_path: Path) -> None:
+    installed = tmp_path / ".venv" / "bin" / "python"
+    installed.parent.mkdir(parents=True)
+    installed.write_text('#!/bin/sh\necho "$@"; exit 7\n')
+    installed.chmod(0o755)
+    result = subprocess.run(bare_python(tmp_path), capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (7, f"{tmp_path / 'manage.py'} check\n")

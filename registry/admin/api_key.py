@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -39,11 +40,16 @@ class ApiKeyForm(_Form):
         }
 
     def clean_models_allowed(self) -> str:
-        return api_keys.models_text(self.cleaned_data["models_allowed"])
+        return self._bound("models_allowed", api_keys.models_text)
 
     def clean_devices_allowed(self) -> str:
+        return self._bound("devices_allowed", api_keys.devices_text)
+
+    def _bound(self, field: str, read: Callable[[str], str]) -> str:
+        """An empty field is no bound; one that holds nothing but commas is a mistake."""
+        value: str = self.cleaned_data[field]
         try:
-            return api_keys.devices_text(self.cleaned_data["devices_allowed"])
+            return read(value) if value.strip() else ""
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
 

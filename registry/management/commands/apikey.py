@@ -46,13 +46,20 @@ class Command(VerbCommand):
         self.add_verb(revoke, self.revoke)
 
     def create(
-        self, *, name: str, as_json: bool, priority: str, models: str, devices: str, **options: Any
+        self,
+        *,
+        name: str,
+        as_json: bool,
+        priority: str,
+        models: str | None,
+        devices: str | None,
+        **options: Any,
     ) -> None:
         row = ApiKey(
             name=name.strip(),
             scope=options["scope"],
-            models_allowed=models,
-            devices_allowed=devices,
+            models_allowed=models or "",
+            devices_allowed=devices or "",
             priority=PRIORITIES[priority],
             requests_per_minute=options["requests_per_minute"],
             tokens_per_minute=options["tokens_per_minute"],
@@ -98,12 +105,11 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         "--expires", type=_said(api_keys.expiry), help="12h, 30d, 1y or a date; never if left out"
     )
     parser.add_argument(
-        "--models", type=api_keys.models_text, default="", help="names between commas, with *; all"
+        "--models", type=_said(api_keys.models_text), help="names between commas, with *; all"
     )
     parser.add_argument(
         "--devices",
         type=_said(api_keys.devices_text),
-        default="",
         help="NPU, GPU, GPU.1, CPU between commas; all",
     )
     parser.add_argument(

@@ -15,11 +15,11 @@ class Command(VerbCommand):
     help = "Show the efficiency mode, or choose one."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", nargs="?", default="", help=", ".join(NAMES))
+        parser.add_argument("name", nargs="?", help=", ".join(NAMES))
         self.add_verb(parser, self.mode)
 
-    def mode(self, *, name: str, as_json: bool, **_: Any) -> None:
-        if name:
+    def mode(self, *, name: str | None, as_json: bool, **_: Any) -> None:
+        if name is not None:
             efficiency.choose(named(name))
         chosen = efficiency.stored()
         if as_json:
