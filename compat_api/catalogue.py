@@ -62,7 +62,7 @@ class OpenAIModelsView(WireView):
 
     def get(self, request: Request) -> Response:
         known = key_bounds.allowed(self.key, store.all_models())
-        if _asks_anthropic(request):
+        if self.dialect == "anthropic":
             return Response(anthropic.models(known))
         return Response(openai.models(known, engine.current().snapshot()))
 
@@ -74,14 +74,9 @@ class OpenAIModelView(WireView):
         self.log.model = id
         model = store.info(id)
         key_bounds.check_model(self.key, id, model.spec)
-        if _asks_anthropic(request):
+        if self.dialect == "anthropic":
             return Response(anthropic.model(model, id))
         return Response(openai.model(model, id, engine.current().snapshot()))
-
-
-def _asks_anthropic(request: Request) -> bool:
-    """Both APIs have this path; Anthropic's clients always name the version they speak."""
-    return "anthropic-version" in request.headers
 
 
 VIEWS: dict[str, type[WireView]] = {

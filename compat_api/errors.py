@@ -152,7 +152,7 @@ def envelope(
 ) -> bytes:
     """The JSON body; also the payload of an error inside a stream."""
     if dialect == "anthropic":
-        kind = _ANTHROPIC_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+        kind = _ANTHROPIC_TYPES.get(status, "api_error")
         error: dict[str, object] = {"type": kind, "message": message}
         if code == _THREAD_NOT_FOUND:  # the other codes are OpenAI's
             error["details"] = {"error_code": code}
@@ -179,13 +179,13 @@ def render(
 
 
 def unrouted(
-    dialect: str, allowed: tuple[str, ...] = (), *, head: bool = False
+    dialect: str, allowed: tuple[str, ...] = (), *, request_id: str | None = None, head: bool = False
 ) -> tuple[int, Headers, bytes]:
     """The answer to an unknown path, or to a known one without that method; Ollama's is plain text."""
     status, text = (405, "405 method not allowed") if allowed else (404, "404 page not found")
     extra = [(b"allow", ", ".join(allowed).encode())] if allowed else []
     if dialect != "ollama":
-        status, headers, body = render(dialect, status, text, head=head)
+        status, headers, body = render(dialect, status, text, request_id=request_id, head=head)
         return status, headers + extra, body
     body = text.encode()
     return status, _body_headers(b"text/plain", body) + extra, b"" if head else body

@@ -6,6 +6,7 @@ value and never looks at the path again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
@@ -25,6 +26,8 @@ class Operation(Struct, frozen=True):
     """Literal, or ending in '/{id}', which takes the rest of the path, slashes included."""
     streaming: bool = False
     """Served by a consumer of ours (inference); the others are Django views."""
+    shared: bool = False
+    """Of OpenAI's API and of Anthropic's alike: the header anthropic-version tells whose client asks."""
     takes_file: bool = False
     """The body of a POST is a file: it arrives on disk, and the scope has it as `npuproxy.upload`."""
 
@@ -69,8 +72,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("thermal", "ollama", "infer", _GET, "/thermal"),
     Operation("efficiency", "ollama", "infer", _GET, "/efficiency"),
     Operation("efficiency.choose", "ollama", "manage", _POST, "/efficiency"),
-    Operation("openai.models", "openai", "infer", _GET, "/v1/models"),
-    Operation("openai.model", "openai", "infer", _GET, "/v1/models/{id}"),
+    Operation("openai.models", "openai", "infer", _GET, "/v1/models", shared=True),
+    Operation("openai.model", "openai", "infer", _GET, "/v1/models/{id}", shared=True),
     Operation("openai.chat", "openai", "infer", _POST, "/v1/chat/completions", streaming=True),
     Operation("openai.completions", "openai", "infer", _POST, "/v1/completions", streaming=True),
     Operation("openai.responses", "openai", "infer", _POST, "/v1/responses", streaming=True),
@@ -92,6 +95,9 @@ _PREFIXED = tuple(
     if operation.path.endswith(_REST)
 )
 _NOT_OURS = Resolved()
+_OPENAI_ALONE = frozenset(
+    operation.path for operation in OPERATIONS if operation.dialect == "openai" and not operation.shared
+)
 
 
 def resolve(method: str, path: str) -> Resolved:
@@ -112,8 +118,12 @@ def _by_method(method: str, operations: tuple[Operation, ...], params: dict[str,
     return Resolved(None, params, tuple(name for operation in operations for name in operation.methods))
 
 
-def dialect_of(path: str) -> DialectName:
-    """Whose error envelope an unknown path gets."""
+def dialect_of(path: str, headers: Iterable[tuple[bytes, bytes]]) -> DialectName:
+    """Who is spoken to, and whose error envelope a path gets, known or not. `headers` have lower-case names."""
     if path == "/v1/messages" or path.startswith("/v1/messages/"):
         return "anthropic"
-    return "openai" if path == "/v1" or path.startswith("/v1/") else "ollama"
+    if path != "/v1" and not path.startswith("/v1/"):
+        return "ollama"
+    if path in _OPENAI_ALONE:
+        return "openai"
+    return "anthropic" if any(name == b"anthropic-version" for name, _ in headers) else "openai"

@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 
 from compat_api import encoded_body, errors
 from compat_api.request_log import RequestLog
-from compat_api.urls import Operation
+from compat_api.urls import DialectName, Operation
 from registry.key import Key
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,9 @@ class WireView(APIView):
     content_negotiation_class = PlainNegotiation
 
     operation: Operation
+    dialect: DialectName
+    """The operation's, or Anthropic's where a shared one is asked for by its clients."""
+    request_id: str
     key: Key | None
     """Whose bounds hold, if any; the gate has judged it."""
     log: RequestLog
@@ -82,8 +85,9 @@ class WireView(APIView):
         self.upload = scope.get("npuproxy.upload")
         self.key = scope.get("npuproxy.key")
         self._encoding = encoded_body.encoding_of(scope["headers"])
-        request_id = scope["npuproxy.request_id"]
-        self.log = RequestLog(request_id, request.method, request.path, self.operation, self.key)
+        self.dialect = scope["npuproxy.dialect"]
+        self.request_id = scope["npuproxy.request_id"]
+        self.log = RequestLog(self.request_id, request.method, request.path, self.operation, self.key)
         return super().initialize_request(request, *args, **kwargs)
 
     def body_of(self, request: Request) -> bytes:
@@ -96,7 +100,9 @@ class WireView(APIView):
         if not errors.is_expected(exc):
             logger.exception("%s failed", self.operation.name)
         self.log.close(failure.status, failure.message)
-        envelope = errors.envelope(self.operation.dialect, failure.status, failure.message, failure.code)
+        envelope = errors.envelope(
+            self.dialect, failure.status, failure.message, failure.code, self.request_id
+        )
         return Response(orjson.Fragment(envelope), failure.status, headers=failure.headers, exception=True)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:

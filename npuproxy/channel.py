@@ -22,6 +22,7 @@ from twisted.web.http_headers import Headers
 from compat_api import errors
 from compat_api.urls import dialect_of, resolve
 from npuproxy.gate import Answer, Passed
+from npuproxy.peers import Header
 from npuproxy.request import Request
 from npuproxy.upload import Rules, Upload
 
@@ -134,9 +135,10 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         takes_file = self.factory.takes_file(self)
         most_bytes = self.factory.limits.body_bytes
         if length is None or length > min(JUDGED_EARLY_BYTES, most_bytes) or takes_file:
-            verdict = self.factory.judge(self)
+            request_id, extra = self._identity()
+            verdict = self.factory.judge(self, request_id)
             if isinstance(verdict, Answer):
-                self.give(verdict)
+                self.give(verdict, extra)
             elif takes_file:
                 self._expect_file(length)
             elif length is not None and length > most_bytes:
@@ -191,20 +193,28 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         self.answer(413, f"the request body is larger than {limit} bytes; NPU_PROXY_MAX_BODY sets the limit")
 
     def answer(self, status: int, message: str) -> None:
-        """An error in the envelope of the dialect whose path was asked for."""
-        target = (
-            self.requests[0].uri if self._handlingRequest and self.requests else getattr(self, "_path", b"/")
-        )
-        path = unquote(target.decode("latin-1"))
-        self.give(Answer(*errors.render(dialect_of(path), status, message)))
+        """An error in the envelope of the dialect that was spoken to."""
+        request_id, extra = self._identity()
+        dialect = dialect_of(*self._asked())
+        self.give(Answer(*errors.render(dialect, status, message, request_id=request_id)), extra)
 
-    def give(self, answer: Answer) -> None:
-        """Send a whole answer below the application, and close without making the client lose it."""
+    def _identity(self) -> tuple[str, list[Header]]:
+        identity: tuple[str, list[Header]] = self.factory.server.identity(*self._asked())
+        return identity
+
+    def _asked(self) -> tuple[str, list[Header]]:
+        """Path and headers of the request that is answered, or of the one that arrives; as far as they are known."""
+        if self._handlingRequest and self.requests:
+            return _path(self.requests[0].uri), _headers(self.requests[0])
+        return _path(getattr(self, "_path", b"/")), _headers(self.requests[-1]) if self.requests else []
+
+    def give(self, answer: Answer, extra: list[Header]) -> None:
+        """Send a whole answer below the application, and close without making the client lose it. `extra`: headers
+        that every answer carries."""
         if self.refused:
             return
         self.refused = True
         lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}".encode()]
-        _, extra = self.factory.server.identity(_headers(self.requests[-1]) if self.requests else [])
         fields = [*answer.headers, *extra, (b"connection", b"close")]
         lines += [name + b": " + value for name, value in fields]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + answer.body)
@@ -254,11 +264,12 @@ class Factory(HTTPFactory):  # type: ignore[misc]
         operation = resolve(*_target(channel)).operation
         return operation is not None and operation.takes_file
 
-    def judge(self, channel: Channel) -> Answer | Passed:
+    def judge(self, channel: Channel, request_id: str) -> Answer | Passed:
         """The gate's verdict from the head alone."""
         request = channel.requests[-1]
         method, path = _target(channel)
-        verdict: Answer | Passed = self.server.judge(method, path, _headers(request), [request.client.host])
+        peer, headers = [request.client.host], _headers(request)
+        verdict: Answer | Passed = self.server.judge(method, path, headers, peer, request_id)
         return verdict
 
     def startFactory(self) -> None:
@@ -273,10 +284,13 @@ class Factory(HTTPFactory):  # type: ignore[misc]
 
 def _target(channel: Channel) -> tuple[str, str]:
     """Method and path, as the gate reads them."""
-    path = unquote(channel._path.split(b"?", 1)[0].decode("latin-1"))
-    return channel._command.decode("latin-1"), path
+    return channel._command.decode("latin-1"), _path(channel._path)
 
 
-def _headers(request: Request) -> list[tuple[bytes, bytes]]:
+def _path(target: bytes) -> str:
+    return unquote(target.split(b"?", 1)[0].decode("latin-1"))
+
+
+def _headers(request: Request) -> list[Header]:
     fields = request.requestHeaders.getAllRawHeaders()
     return [(name.lower(), value) for name, values in fields for value in values]

@@ -88,9 +88,7 @@ class Gate:
         self._django = django
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        request_id, extra = self.identity(scope["headers"])
-        if dialect_of(scope["path"]) == "anthropic":
-            extra.append((b"request-id", request_id.encode()))  # which its SDKs show
+        request_id, extra = self.identity(scope["path"], scope["headers"])
         logs.request_id.set(request_id)
         method = scope.get("method", "GET")
         verdict = await self._judge_current(method, scope, request_id)
@@ -103,6 +101,7 @@ class Gate:
             await _send(send, Answer(verdict.status, verdict.headers + extra, verdict.body))
             return
         scope["npuproxy.resolved"] = verdict.resolved
+        scope["npuproxy.dialect"] = dialect_of(scope["path"], scope["headers"])
         scope["npuproxy.request_id"] = request_id
         scope["npuproxy.key"] = verdict.key
         await self._pass_on(scope, receive, send, verdict, extra + verdict.headers)
@@ -126,7 +125,7 @@ class Gate:
             return verdict
         message = f"this API key has used its {limit} of this minute; try again in {wait_s} s"
         answer = errors.render(
-            dialect_of(path),
+            dialect_of(path, headers),
             429,
             message,
             code="rate_limit_exceeded",
@@ -136,11 +135,14 @@ class Gate:
         retry = (b"retry-after", str(wait_s).encode())
         return Answer(answer[0], [*answer[1], retry, *verdict.headers], answer[2])
 
-    def identity(self, headers: Iterable[Header]) -> tuple[str, list[Header]]:
+    def identity(self, path: str, headers: list[Header]) -> tuple[str, list[Header]]:
         """The id of a request, its own or a new one, and the headers that every answer to it carries."""
         request_id = _request_id(headers)
-        version = self._rules.version.encode()
-        return request_id, [(b"x-request-id", request_id.encode()), (b"x-npu-proxy-version", version)]
+        shown = request_id.encode()
+        extra = [(b"x-request-id", shown), (b"x-npu-proxy-version", self._rules.version.encode())]
+        if dialect_of(path, headers) == "anthropic":
+            extra.append((b"request-id", shown))  # which its SDKs show
+        return request_id, extra
 
     def _log_refusal(self, method: str, scope: Message, status: int) -> None:
         """An operator must see why a client is refused; what is merely not there is no news."""
@@ -179,7 +181,8 @@ class Gate:
             if started:  # server.py cuts the connection, so that half an answer never looks like a whole one
                 raise
             logger.exception("%s %s failed", scope["method"], scope["path"])
-            whole = errors.render(dialect_of(scope["path"]), 500, "internal server error")
+            dialect, request_id = scope["npuproxy.dialect"], scope["npuproxy.request_id"]
+            whole = errors.render(dialect, 500, "internal server error", request_id=request_id)
             await _send(send_with_headers, Answer(*whole))
 
     def judge(
@@ -202,15 +205,16 @@ class Gate:
             return cross
         if cross and method == "OPTIONS":
             return _preflight(cross, headers)
-        passed = self._route(method, path, cross)
+        dialect = dialect_of(path, headers)
+        passed = self._route(method, path, dialect, request_id)
         if isinstance(passed, Answer):
-            return passed
+            return passed._replace(headers=passed.headers + cross)
         key = callers.judge(passed.resolved, path, trusted, headers, self._rules.keys.find)
         if not isinstance(key, callers.Refused):
-            return passed._replace(key=key)
+            return passed._replace(headers=cross, key=key)
         status, words, code = key
         head = method == "HEAD"
-        answer = errors.render(dialect_of(path), status, words, code=code, request_id=request_id, head=head)
+        answer = errors.render(dialect, status, words, code=code, request_id=request_id, head=head)
         asks = [(b"www-authenticate", b"Bearer")] if status == 401 else []
         return Answer(status, answer[1] + asks + cross, answer[2])
 
@@ -230,18 +234,15 @@ class Gate:
         allowed = b"*" if self._rules.origins.everyone else origin.encode("latin-1")
         return [(b"access-control-allow-origin", allowed), (b"vary", b"Origin")]
 
-    def _route(self, method: str, path: str, cross: list[Header]) -> Answer | Passed:
+    def _route(self, method: str, path: str, dialect: str, request_id: str | None) -> Answer | Passed:
+        allowed: tuple[str, ...] = ()
+        if path.startswith("/") and path.isprintable() and not _ODD.search(path):
+            resolved = resolve(method, path)
+            allowed = resolved.allowed
+            if resolved.operation is not None or (not allowed and callers.page_of(path) is not None):
+                return Passed(resolved, [])
         head = method == "HEAD"
-        if not path.startswith("/") or not path.isprintable() or _ODD.search(path):
-            status, headers, body = errors.unrouted(dialect_of(path), head=head)
-            return Answer(status, headers + cross, body)
-        resolved = resolve(method, path)
-        if resolved.operation is not None:
-            return Passed(resolved, cross)
-        if not resolved.allowed and callers.page_of(path) is not None:
-            return Passed(resolved, cross)
-        status, headers, body = errors.unrouted(dialect_of(path), resolved.allowed, head=head)
-        return Answer(status, headers + cross, body)
+        return Answer(*errors.unrouted(dialect, allowed, request_id=request_id, head=head))
 
 
 def _single(headers: list[Header], name: bytes) -> str | None:

@@ -51,10 +51,12 @@ def static(request: HttpRequest, path: str) -> HttpResponseBase:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """An API's client gets its own envelope, a browser a page; nobody a stack trace."""
-    resolved = getattr(request, "scope", {}).get("npuproxy.resolved")
+    scope = getattr(request, "scope", {})
+    resolved = scope.get("npuproxy.resolved")
     if resolved is None or resolved.operation is None:
         return defaults.server_error(request)
-    code, headers, body = errors.render(resolved.operation.dialect, 500, "internal server error")
+    dialect, request_id = scope["npuproxy.dialect"], scope["npuproxy.request_id"]
+    code, headers, body = errors.render(dialect, 500, "internal server error", request_id=request_id)
     return HttpResponse(body, status=code, headers={name.decode(): value.decode() for name, value in headers})
 
 

@@ -62,11 +62,25 @@ def test_another_path_is_not_ours(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "dialect"),
-    [("/v1", "openai"), ("/v1/files", "openai"), ("/v1x", "ollama"), ("/api/x", "ollama"), ("/", "ollama")],
+    ("path", "dialect", "to_claude"),
+    [
+        ("/v1", "openai", "anthropic"),
+        ("/v1/files", "openai", "anthropic"),
+        ("/v1/models", "openai", "anthropic"),
+        ("/v1/models/a/b", "openai", "anthropic"),
+        ("/v1/embeddings", "openai", "openai"),
+        ("/v1/messages", "anthropic", "anthropic"),
+        ("/v1/messages/batches", "anthropic", "anthropic"),
+        ("/v1x", "ollama", "ollama"),
+        ("/api/x", "ollama", "ollama"),
+        ("/", "ollama", "ollama"),
+    ],
 )
-def test_an_unknown_path_has_the_dialect_of_its_prefix(path: str, dialect: str) -> None:
-    assert dialect_of(path) == dialect
+def test_a_path_has_the_dialect_of_its_prefix_and_a_shared_one_that_of_the_client(
+    path: str, dialect: str, to_claude: str
+) -> None:
+    assert dialect_of(path, []) == dialect
+    assert dialect_of(path, [(b"anthropic-version", b"2023-06-01")]) == to_claude
 
 
 def test_every_operation_is_served_once() -> None:

@@ -12,7 +12,7 @@ import pytest
 from conftest import RunningServer, get
 from django.test import RequestFactory
 
-from compat_api.urls import resolve
+from compat_api.urls import dialect_of, resolve
 from inference.route_facts import Route
 from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
 from inference.telemetry.readings import DeviceReadings, Flag, Reading, Readings
@@ -198,7 +198,11 @@ def test_a_request_row_invents_no_figure() -> None:
 )
 def test_a_fault_behind_an_operation_is_told_in_its_dialect(path: str, kind: str) -> None:
     request = RequestFactory().get(path)
-    request.scope = {"npuproxy.resolved": resolve("GET", path)}  # type: ignore[attr-defined]
+    request.scope = {  # type: ignore[attr-defined]
+        "npuproxy.resolved": resolve("GET", path),
+        "npuproxy.dialect": dialect_of(path, []),
+        "npuproxy.request_id": "req_1",
+    }
     answer = urls.server_error(request)
     assert (answer.status_code, answer["content-type"]) == (500, kind)
     assert b"internal server error" in answer.content

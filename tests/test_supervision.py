@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -115,6 +116,19 @@ def test_a_killed_worker_ends_an_openai_stream_with_an_error_event(server: Runni
     body = {"messages": QUESTION, "response_format": form, "reasoning_effort": "none"}
     events = events_until_killed(server, "/v1/chat/completions", body)
     assert "worker process" in events[-1]["error"]["message"]
+    assert answer(server)
+
+
+def test_a_killed_worker_ends_a_message_with_an_error_event_that_names_the_request(
+    server: RunningServer,
+) -> None:
+    answer(server)
+    form = {"format": {"type": "json_schema", "schema": LONG["schema"]}}
+    body = {"messages": QUESTION, "output_config": form, "max_tokens": 900}
+    told = events_until_killed(server, "/v1/messages", body)[-1]
+    assert (told["type"], told["error"]["type"]) == ("error", "api_error")
+    assert "worker process" in told["error"]["message"]
+    assert re.fullmatch(r"req_[0-9a-f]{24}", told["request_id"])
     assert answer(server)
 
 

@@ -20,6 +20,7 @@ class MessageEncoder:
     def __init__(self, request: ChatRequest, *, answer_id: str = "") -> None:
         self._id = answer_id or f"msg_{secrets.token_hex(12)}"
         self._model = request.model
+        self._request_id = request.request_id or None
         self._index = 0
         self._open: _Open = ""
         self._called = False
@@ -54,7 +55,8 @@ class MessageEncoder:
         return orjson.dumps(message | self._stop(finish))
 
     def error(self, status: int, message: str, code: str | None) -> bytes:
-        return b"event: error\ndata: " + errors.envelope("anthropic", status, message, code) + b"\n\n"
+        envelope = errors.envelope("anthropic", status, message, code, self._request_id)
+        return b"event: error\ndata: " + envelope + b"\n\n"
 
     def _message(self, content: list[dict[str, Any]], prompt: int, completion: int) -> dict[str, Any]:
         return {
