@@ -1,6 +1,6 @@
 """Thousands of hostile requests at every endpoint: none is a 500, none hangs, and the workers are the same afterwards.
 
-In CI there are 10,000 of them, elsewhere a tenth. A request that is found here is printed whole, and comes again with
+In CI there are 13,600 of them, elsewhere a thousand. A request that is found here is printed whole, and comes again with
 the same seed.
 """
 
@@ -21,7 +21,8 @@ from test_supervision import worker_of
 
 from compat_api.urls import OPERATIONS
 
-REQUESTS = 10_000 if os.environ.get("CI") else 1_000
+REQUESTS = 13_600 if os.environ.get("CI") else 1_000
+"""In CI more than 10,000 of them have a body."""
 AT_ONCE = 4
 TURN = {"role": "user", "content": "How do I pull a model?"}
 
@@ -67,6 +68,7 @@ def test_hostile_requests_leave_the_server_as_it_was(target: RunningServer) -> N
     statuses = sum((counted for _, counted in runs), Counter[int]())
     assert statuses.total() == REQUESTS
     assert statuses[200] > REQUESTS / 10, f"too few of them reach what they are aimed at: {statuses}"
+    assert statuses[503] < REQUESTS / 20, f"a model or a device was away: {statuses}"
     assert normal_answers(target) == before
     assert [worker_of(target, model).pid for model in ("demo", "all-minilm")] == workers
     assert not traces(target.log()), traces(target.log())[0]
