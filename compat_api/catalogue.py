@@ -63,7 +63,7 @@ class OpenAIModelsView(WireView):
     def get(self, request: Request) -> Response:
         known = key_bounds.allowed(self.key, store.all_models())
         if self.dialect == "anthropic":
-            return Response(anthropic.models(known))
+            return Response(anthropic.models(known, anthropic.parse_page(request.query_params)))
         return Response(openai.models(known, engine.current().snapshot()))
 
 

@@ -218,17 +218,6 @@ def test_tokens_are_counted_as_a_message_has_them(server: RunningServer, system:
     assert counted.input_tokens == said["usage"]["input_tokens"]
 
 
-def test_models_have_anthropics_shape_for_its_clients(server: RunningServer) -> None:
-    page = claude(server.url).models.list()
-    ids = [model.id for model in page.data]
-    assert "demo:latest" in ids
-    assert "all-minilm:latest" not in ids
-    assert not page.has_more
-    model = claude(server.url).models.retrieve("demo")
-    assert (model.id, model.type, model.display_name) == ("demo", "model", "demo")
-    assert "object" in httpx.get(f"{server.url}/v1/models").json()
-
-
 FAULTS: tuple[tuple[dict[str, Any], str], ...] = (
     ({"model": None}, "model is required"),
     ({"max_tokens": None}, "max_tokens is required and must be positive"),
