@@ -159,6 +159,7 @@ ANSWERS: list[tuple[str, str, Seen]] = [
     ("hermes", f'<tool_call>{{"name": "f</tool_call><tool_call>{IN_STRING}', [text('{"name": "f'), QUOTED]),
     ("hermes", f'<tool_call>{{"a": "f</tool_call>\n<tool_call>{IN_STRING}', [text('{"a": "f\n'), QUOTED]),
     ("hermes", f'<tool_call>{{"name": <tool_call>{IN_STRING}', [text('{"name": '), QUOTED]),
+    ("qwen3-coder", "<tool_call>\n<function=now>\n</function>\n</tool_call><function=now></function>", [NOW, NOW]),
     # channels
     ("channels", f"{ANALYSIS}{FINAL}yes<|return|>", [thought("hm"), text("yes")]),
     ("channels", f'{ANALYSIS}{HEADER}{{"city": "Zürich"}}<|call|>', [thought("hm"), ZURICH]),
@@ -280,6 +281,7 @@ def _bare(family: str, said: str) -> str:
 def test_a_call_is_there_with_its_last_character(family: str) -> None:
     said = {
         "hermes": '<tool_call>{"name": "now"}',
+        "qwen3-coder": "<tool_call>\n<function=now>\n</function>",
         "llama": '{"name": "now", "parameters": {}}',
         "mistral": '[TOOL_CALLS][{"name": "now"}',
         "deepseek": "<｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜>",
@@ -330,6 +332,7 @@ def test_a_long_stop_string_and_a_tag_that_comes_twice_do_not_hold_up_the_server
     [
         ("", "hermes"),
         ("<|im_start|> … <tool_call>\n…\n</tool_call>", "hermes"),
+        ("<|im_start|> … <tool_call>\n<function=f>\n<parameter=a>\n…\n</tool_call>", "qwen3-coder"),
         ("<|start_header_id|>assistant<|end_header_id|>", "llama"),
         ("<|header_start|>assistant<|header_end|>", "llama"),
         ("[INST] … [/INST] … [TOOL_CALLS]", "mistral"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from inference.tools import channels, deepseek, hermes, llama, mistral, tagged_lists
+from inference.tools import channels, deepseek, hermes, llama, mistral, qwen_coder, tagged_lists
 from inference.tools.family import Family
 
 FAMILIES = {
     family.name: family
     for family in (
         hermes.HERMES,
+        qwen_coder.QWEN_CODER,
         llama.LLAMA,
         mistral.MISTRAL,
         deepseek.DEEPSEEK,
@@ -22,6 +23,7 @@ _MARKS = (
     (channels.CHANNELS, (channels.CHANNEL,)),
     (deepseek.DEEPSEEK, (deepseek.CALL, deepseek.ALL)),
     (mistral.MISTRAL, (mistral.TAG,)),
+    (qwen_coder.QWEN_CODER, (qwen_coder.PARAMETER,)),
     (hermes.HERMES, (hermes.CLOSE,)),
     (tagged_lists.GRANITE, ("<|start_of_role|>",)),
     (tagged_lists.PHI, (tagged_lists.TAG, tagged_lists.CLOSE, "<|tool|>")),
