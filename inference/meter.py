@@ -9,3 +9,5 @@ class Meter(Struct):
     """Counts the tokens of one answer while it runs, for whoever must tell of one that did not end."""
 
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Of those, how many were thoughts, shown or not."""

@@ -64,6 +64,15 @@ class OutputParser:
         elif thinking and not family.ends_thoughts:
             self._step = self._beginning
 
+    @property
+    def in_thoughts(self) -> bool:
+        return self._step == self._thoughts
+
+    @property
+    def may_think(self) -> bool:
+        """In thoughts, or they may still begin."""
+        return self._step in (self._thoughts, self._beginning) or self._family.think is not None
+
     def push(self, pieces: Iterable[str]) -> list[Event]:
         """Events that these pieces completed; [] once it is done."""
         for piece in pieces:

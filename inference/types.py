@@ -311,6 +311,8 @@ class Finish(Struct, frozen=True, kw_only=True, tag="finish"):
     reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
+    reasoning_tokens: int = 0
+    """Of those, how many were thoughts, shown or not."""
     total_s: float
     """From the call of generate() on."""
     load_s: float

@@ -92,6 +92,25 @@ def test_thoughts_are_an_item_of_their_own(server: RunningServer) -> None:
     ]
 
 
+def test_thoughts_are_counted_apart_from_the_answer(server: RunningServer) -> None:
+    asked: Any = {"model": "demo", "input": "How do I pull a model?", "temperature": 0}
+    thought = v1(server.url).responses.create(**asked, reasoning={"effort": "low"}).usage
+    plain = v1(server.url).responses.create(**asked, reasoning={"effort": "none"}).usage
+    said = v1(server.url).chat.completions.create(
+        model="demo", messages=[{"role": "user", "content": asked["input"]}], temperature=0, logprobs=True
+    )
+    assert thought is not None
+    assert plain is not None
+    assert said.choices[0].logprobs is not None
+    shown = len(said.choices[0].logprobs.content or ())
+    assert plain.output_tokens_details.reasoning_tokens == 0
+    thoughts = thought.output_tokens_details.reasoning_tokens
+    assert thoughts > 5
+    assert 0 <= thought.output_tokens - thoughts - shown <= 2, "white space behind the thoughts is neither"
+    with v1(server.url).responses.stream(**asked, reasoning={"effort": "low"}) as stream:
+        assert stream.get_final_response().usage == thought
+
+
 def test_a_tool_is_called_and_its_result_is_read(server: RunningServer) -> None:
     client = v1(server.url)
     for question in TOOL_QUESTIONS:

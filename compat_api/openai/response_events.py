@@ -243,11 +243,11 @@ def _status(finish: Finish) -> str:
 
 
 def _usage(finish: Finish) -> dict[str, Any]:
-    """Which tokens were thoughts and which came from a cache is not known, and 0 is what the fields' types leave."""
+    """Which tokens came from a cache is not known, and 0 is what the field's type leaves."""
     return {
         "input_tokens": finish.prompt_tokens,
         "input_tokens_details": {"cached_tokens": 0},
         "output_tokens": finish.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": finish.reasoning_tokens},
         "total_tokens": finish.prompt_tokens + finish.completion_tokens,
     }

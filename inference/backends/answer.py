@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections.abc import Callable
+from typing import TypeVar
 
 from inference.backend import ChatJob
 from inference.errors import ContextLengthExceeded, InferenceError
@@ -14,6 +16,8 @@ from inference.token_ids import without_stop
 from inference.token_log import PlacedParser, TokenLog
 from inference.tokenizer import TextCodec
 from inference.types import Event, Finish, FinishReason
+
+T = TypeVar("T")
 
 
 class Answer:
@@ -63,8 +67,19 @@ class Answer:
 
     def _read(self, taken: array[int]) -> list[Event]:
         ids = [id for id in taken if id not in self._eos]
-        self.meter.completion_tokens += len(ids)
-        return self._parser.push(self._decoder.push(ids))
+        return self._counted(ids, lambda some: self._parser.push(self._decoder.push(some)))
+
+    def _counted(self, tokens: list[T], read: Callable[[list[T]], list[Event]]) -> list[Event]:
+        """One at a time while they may be thoughts, whose tags count with them."""
+        self.meter.completion_tokens += len(tokens)
+        events: list[Event] = []
+        parser, at = self._parser, 0
+        while at < len(tokens) and parser.may_think:
+            was = parser.in_thoughts
+            events += read(tokens[at : at + 1])
+            self.meter.reasoning_tokens += was or parser.in_thoughts
+            at += 1
+        return events + read(tokens[at:] if at else tokens) if at < len(tokens) else events
 
     def _rest(self) -> list[Event]:
         """What was held back, at the end."""
@@ -81,7 +96,7 @@ class Answer:
             ids = without_stop(ids, len(self._job.prompt_ids), stop, self._codec)
         return Finish(
             reason=reason, prompt_tokens=run.prompt_tokens or len(self._job.prompt_ids),
-            completion_tokens=self.meter.completion_tokens,
+            completion_tokens=self.meter.completion_tokens, reasoning_tokens=self.meter.reasoning_tokens,
             total_s=now - self._job.began, load_s=self._load_s, prefill_s=first - run.submitted_at,
             decode_s=(run.ended_at or now) - first, stop_sequence=stop, ids=ids,
         )  # fmt: skip
@@ -102,8 +117,7 @@ class LoggedAnswer(Answer):
                 f"the runtime gave {len(logprobs)} log probabilities for {len(taken)} tokens"
             )
         tokens = [token for token in zip(taken, logprobs, strict=True) if token[0] not in self._eos]
-        self.meter.completion_tokens += len(tokens)
-        return self._log.read(tokens)
+        return self._counted(tokens, self._log.read)
 
     def _rest(self) -> list[Event]:
         return self._log.rest()
