@@ -102,7 +102,6 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     exact: bool = False
     """Load with f32 hints, so that neighbours in a batch never tip near-ties (openvino-facts 18)."""
     pooling: Pooling = "mean"
-    normalize: bool = True
     template: str = ""
     """Jinja chat template; '' for the one in the model's folder."""
     system: str = ""

@@ -64,7 +64,6 @@ class Folder(Struct, frozen=True, kw_only=True):
     tokenizer: dict[str, Any]
     capabilities: list[str]
     pooling: Pooling
-    normalize: bool
     chat_template: str
     licence: str
     reader_version: int = READER_VERSION
@@ -106,7 +105,6 @@ def read(folder: Path) -> Folder:
         can.add("insert")
     graph = _weights(folder, files)
     shape = _shape(folder, text_config, seeing=bool(seeing))
-    pooling, normalize = _pooling(folder)
     return Folder(
         path=str(folder),
         files=files,
@@ -125,8 +123,7 @@ def read(folder: Path) -> Folder:
         head_length=shape.width,
         tokenizer=_tokenizer(folder, text_config),
         capabilities=[capability for capability in CAPABILITIES if capability in can],
-        pooling=pooling,
-        normalize=normalize,
+        pooling=_pooling(folder),
         chat_template=template.source if template else "",
         licence=_licence(folder),
     )
@@ -146,16 +143,14 @@ def _kind(folder: Path, config: Mapping[str, Any]) -> Kind:
     )
 
 
-def _pooling(folder: Path) -> tuple[Pooling, bool]:
-    """From 1_Pooling/config.json and modules.json of sentence-transformers; mean and normalised without
-    them."""
-    normalize = True
-    if (folder / "modules.json").exists():
-        modules = _json_list(folder, "modules.json")
-        normalize = any(str(module.get("type", "")).endswith("Normalize") for module in modules)
+def _pooling(folder: Path) -> Pooling:
+    """From 1_Pooling/config.json of sentence-transformers; mean without it.
+
+    Whether its modules.json normalises does not count: each endpoint says itself what length its vectors have.
+    """
     name = "1_Pooling/config.json"
     if not (folder / name).exists():
-        return "mean", normalize
+        return "mean"
     config = _json(folder, name)
     known: dict[str, Pooling] = {
         "pooling_mode_mean_tokens": "mean",
@@ -167,7 +162,7 @@ def _pooling(folder: Path) -> tuple[Pooling, bool]:
         raise ModelDamaged(
             folder.name, name, f"asks for a pooling that does not run here: {', '.join(chosen) or '-'}"
         )
-    return known[chosen[0]], normalize
+    return known[chosen[0]]
 
 
 def _context_length(folder: Path, config: Mapping[str, Any]) -> int:
@@ -288,11 +283,4 @@ def _json(folder: Path, name: str) -> dict[str, Any]:
     value = _parsed(folder, name)
     if not isinstance(value, dict):
         raise ModelDamaged(folder.name, name, "is not a JSON object")
-    return value
-
-
-def _json_list(folder: Path, name: str) -> list[dict[str, Any]]:
-    value = _parsed(folder, name)
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise ModelDamaged(folder.name, name, "is not a JSON list of objects")
     return value

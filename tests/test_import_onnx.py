@@ -91,7 +91,7 @@ def test_it_gives_the_vectors_of_its_weights_and_the_ids_of_its_tokenizer(
     repository: Path, own_models: Path
 ) -> None:
     row = importer.adopt(repository)
-    assert (row.name, row.kind, row.pooling, row.normalize) == ("mini-lm:latest", "embedding", "mean", True)
+    assert (row.name, row.kind, row.pooling) == ("mini-lm:latest", "embedding", "mean")
     assert (row.embedding_length, row.context_length) == (384, 256)
     assert left_in(own_models) == [Path(row.path).name]
     texts = (*TEXTS, "a long text about models " * 200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,26 @@ def test_both_answer_under_the_names_of_their_folders(serve: Serve, tmp_path: Pa
         assert given[0] == given[1]
         client.request("DELETE", "/api/delete", json={"model": "vectors"})
     assert (embedding / "openvino_model.bin").is_file()
+
+
+def test_what_a_model_s_modules_say_of_normalising_does_not_count(serve: Serve, tmp_path: Path) -> None:
+    plain = copied("all-minilm", tmp_path / "plain")
+    modules = json.loads((plain / "modules.json").read_text("utf-8"))
+    kept = [module for module in modules if not module["type"].endswith("Normalize")]
+    assert len(kept) == len(modules) - 1
+    (plain / "modules.json").write_text(json.dumps(kept), "utf-8")
+    server = serve(NPU_PROXY_DEVICE="CPU", EMBEDDING_MODEL_PATH=str(plain))
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        for path, text, name in (
+            ("/api/embed", "input", "embeddings"),
+            ("/v1/embeddings", "input", "data"),
+            ("/api/embeddings", "prompt", "embedding"),
+        ):
+            given = [
+                client.post(path, json={"model": model, text: "one text"}).raise_for_status().json()[name]
+                for model in ("plain", "all-minilm")
+            ]
+            assert given[0] == given[1] != []
 
 
 def test_a_path_that_is_no_model_is_named_and_the_server_starts_without_it(

@@ -45,10 +45,6 @@ BERT = {
     "max_position_embeddings": 512,
     "pad_token_id": 0,
 }
-MODULES = [
-    {"type": "sentence_transformers.models.Transformer"},
-    {"type": "sentence_transformers.models.Normalize"},
-]
 
 
 def model_folder(path: Path, config: dict[str, Any], **more: object) -> Path:
@@ -161,11 +157,6 @@ def test_a_pooling_that_does_not_run_here_is_refused(tmp_path: Path, modes: dict
         ModelDamaged, match=r"1_Pooling/config\.json asks for a pooling that does not run here"
     ):
         folder.read(model_folder(tmp_path, BERT, **{"1_Pooling__config.json": modes}))
-
-
-def test_vectors_have_length_one_where_the_model_s_modules_say_so(tmp_path: Path) -> None:
-    assert folder.read(model_folder(tmp_path, BERT, **{"modules.json": MODULES})).normalize
-    assert not folder.read(model_folder(tmp_path, BERT, **{"modules.json": MODULES[:1]})).normalize
 
 
 def test_the_sentence_length_bounds_an_embedding_model_s_context(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class ModelAdmin(PageActions, ModelActions):
         ),
         (
             "How it is loaded",
-            {"fields": ("exact", "pooling", "normalize", "system", "parameters", "adapters")},
+            {"fields": ("exact", "pooling", "system", "parameters", "adapters")},
         ),
         ("Texts", {"classes": ("collapse",), "fields": ("template", "chat_template", "licence")}),
     )

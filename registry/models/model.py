@@ -82,7 +82,6 @@ class Model(Stamped):
         default=False, help_text="load with f32 hints: neighbours never change an answer"
     )
     pooling = models.CharField(max_length=16, choices=Poolings, default=Poolings.MEAN)
-    normalize = models.BooleanField(default=True, help_text="embeddings have length one")
     chat_template = models.TextField(blank=True, help_text="Jinja template of its files")
     template = models.TextField(blank=True, help_text="Jinja template used instead")
     system = models.TextField(blank=True)
@@ -148,7 +147,6 @@ class Model(Stamped):
             capabilities=frozenset(self.capabilities),
             exact=self.exact,
             pooling=cast(Pooling, self.pooling),
-            normalize=self.normalize,
             template=self.template,
             system=self.system,
             messages=tuple(Message(**message) for message in self.messages),
