@@ -72,6 +72,8 @@ class Dialect(Struct, frozen=True):
     """Of a dialect whose `parse` may give Several."""
     with_texts: Callable[[ChatRequest | Several, TextCodec], Awaitable[ChatRequest | Several]] | None = None
     """Adds what only the model's tokenizer knows."""
+    zero_is_none: bool = False
+    """A limit of 0 tokens asks for none: the prompt alone is answered. Elsewhere it is no limit. Needs `several`."""
 
 
 class EmbeddingDialect(Struct, frozen=True):

@@ -14,7 +14,7 @@ from compat_api.dialect import JSON_UTF8, Dialect, Encoder, Preload, Several
 from compat_api.errors import Failure, Headers
 from compat_api.several import merged
 from inference import engine
-from inference.errors import CapabilityMissing, WorkerDied
+from inference.errors import CapabilityMissing, ContextLengthExceeded, WorkerDied
 from inference.types import ChatRequest, Event, Finish, ModelSpec, Start
 
 Batches = AsyncGenerator[list[Event], None]
@@ -50,6 +50,9 @@ class GenerationConsumer(InferenceConsumer):
         self._require_completion(spec, first.model)
         if dialect.with_texts is not None:
             parsed = await dialect.with_texts(parsed, (await engine.current().texts.get(spec)).codec)
+        if dialect.zero_is_none and first.sampling.max_tokens == 0:
+            await self._prompts_alone(dialect, spec, parsed)
+            return
         if isinstance(parsed, Several):
             await self._several(dialect, spec, parsed)
             return
@@ -139,6 +142,25 @@ class GenerationConsumer(InferenceConsumer):
         if stream:
             await self.begin(dialect.stream_type, self.facts)
 
+    async def _prompts_alone(self, dialect: Dialect, spec: ModelSpec, parsed: ChatRequest | Several) -> None:
+        """No token was asked for: the prompts are counted and maybe shown, no device is needed."""
+        assert dialect.several is not None, "only a dialect that encodes Several has answers without a token"
+        several = parsed if isinstance(parsed, Several) else Several((parsed,), 1)
+        encoder = dialect.several(several)
+        self.encode_error = encoder.error
+        ends: list[list[Event]] = []
+        for one in several.requests[:: several.choices_each]:
+            ids = await engine.current().prompt_ids(spec, self.placed(one))
+            if len(ids) > spec.context_length:
+                raise ContextLengthExceeded(len(ids), spec.context_length)
+            ends += [[_unbegun(len(ids))]] * several.choices_each
+        if not several.requests[0].stream:
+            await self.reply(dialect.whole_type, encoder.whole(ends), [])
+            return
+        await self.begin(dialect.stream_type, [])
+        self.log.close(200)
+        await self.finish(b"".join([encoder.event(index, end) for index, (end,) in enumerate(ends)]))
+
     async def _preload(self, preload: Preload) -> None:
         request = self.placed(preload.request)
         spec = await self.find(request.model)
@@ -159,6 +181,18 @@ class GenerationConsumer(InferenceConsumer):
 
     def stream_error(self, failure: Failure) -> bytes:
         return self.encode_error(failure.status, failure.message, failure.code)
+
+
+def _unbegun(prompt_tokens: int) -> Finish:
+    return Finish(
+        reason="length",
+        prompt_tokens=prompt_tokens,
+        completion_tokens=0,
+        total_s=0.0,
+        load_s=0.0,
+        prefill_s=0.0,
+        decode_s=0.0,
+    )
 
 
 async def _next(batches: Batches) -> list[Event]:

@@ -178,6 +178,7 @@ async def _encoded(
 async def prompt_ids(spec: ModelSpec, request: ChatRequest, text: Text) -> list[int]:
     """The prompt that a generation would begin with."""
     check_messages(request, text)
+    token_ids.check(request.before, text.codec, "prompt" if request.raw else "context")
     sizes = await vision.check(request.messages)
     request = structs.replace(request, messages=messages_of(spec, request))
     prompt = await _prompt(spec, request, text, thinks(spec, request))

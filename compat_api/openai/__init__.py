@@ -32,6 +32,7 @@ COMPLETIONS = Dialect(
     logged.completion_encoder,
     _completion_choices,
     completions.with_texts,
+    zero_is_none=True,
 )
 RESPONSES = Dialect(SSE, JSON, response_requests.parse_responses, logged.response_encoder)
 EMBEDDINGS = EmbeddingDialect(JSON, requests.parse_embeddings, responses.embeddings)
