@@ -282,5 +282,5 @@ def test_the_clients_errors(server: RunningServer) -> None:
         )
     assert ask(server, messages=QUESTION).status_code == 200
     wrong = httpx.get(f"{server.url}/v1/messages")
-    assert (wrong.status_code, wrong.json()["error"]["type"]) == (405, "invalid_request_error")
+    assert (wrong.status_code, wrong.json()["error"]["type"]) == (405, "api_error")
     assert httpx.post(f"{server.url}/v1/messages/batches", json={}).json()["type"] == "error"
