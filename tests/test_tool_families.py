@@ -97,6 +97,8 @@ ANSWERS: list[tuple[str, str, Seen]] = [
     ("llama", '\n<|python_start|>[weather(city="Zürich"), now()]<|python_end|>', [ZURICH, NOW]),
     ("llama", "So: <|python_start|>print(1)<|python_end|>", [text("So: print(1)")]),
     ("llama", "<|python_start|>[see](it)<|python_end|>.", [text("[see](it).")]),
+    ("llama", '<|python_start|>{"name": "f<|python_end|>', [text('{"name": "f')]),
+    ("llama", "[now()]<|python_end|>\n\nok", [NOW, text("ok")]),
     # Mistral
     ("mistral", f"[TOOL_CALLS]{LISTED}", [ZURICH, NOW]),
     ("mistral", f"Sure. [TOOL_CALLS] {LISTED}", [text("Sure. "), ZURICH, NOW]),

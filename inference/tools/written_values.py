@@ -28,8 +28,6 @@ def value_of(text: str, name: str, schema: dict[str, Any]) -> Any:
     properties = schema.get("properties")
     part = properties.get(name, True) if isinstance(properties, dict) else True
     kinds = _kinds(part, schema, 0)
-    if kinds == {"string"}:
-        return text
     stripped = text.strip()
     if kinds and stripped in _PYTHON and _KINDS[type(_PYTHON[stripped])] in kinds:
         return _PYTHON[stripped]
