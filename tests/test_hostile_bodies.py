@@ -1,6 +1,6 @@
 """Thousands of hostile requests at every endpoint: none is a 500, none hangs, and the workers are the same afterwards.
 
-In CI there are 13,600 of them, elsewhere a thousand. A request that is found here is printed whole, and comes again with
+In CI there are 13,600 of them, elsewhere a thousand. A request that is found here is printed whole, and comes again by
 the same seed.
 """
 
