@@ -83,10 +83,14 @@ class ChatTemplate:
         """The prompt up to where the model's answer begins. Raises BadRequest that names the template."""
         if _is_small(request):
             with suppress(TakesLong):
-                return self._rendered(request.messages, request.tools, think, request.effort, brief=True)
+                return self._rendered(
+                    request.messages, request.tools, think, request.effort, True, request.closed
+                )
         try:
             return await _threads.run(
-                lambda: self._rendered(request.messages, request.tools, think, request.effort)
+                lambda: self._rendered(
+                    request.messages, request.tools, think, request.effort, closed=request.closed
+                )
             )
         except RenderTimeout as error:
             raise self._fault(error) from None
@@ -110,18 +114,25 @@ class ChatTemplate:
         think: bool,
         effort: str = "",
         brief: bool = False,
+        closed: bool = False,
     ) -> Prompt:
         """The messages as they are, or in the first simpler shape that the template takes."""
         try:
-            return self._filled(messages, tools, think, effort, brief)
+            return self._filled(messages, tools, think, effort, brief, closed)
         except TemplateRefusal as refusal:
             for turns in simpler(messages):
                 with suppress(TemplateRefusal):
-                    return self._filled(turns, tools, think, effort, brief)
+                    return self._filled(turns, tools, think, effort, brief, closed)
             raise self._fault(refusal) from refusal
 
     def _filled(
-        self, messages: tuple[Message, ...], tools: tuple[Tool, ...], think: bool, effort: str, brief: bool
+        self,
+        messages: tuple[Message, ...],
+        tools: tuple[Tool, ...],
+        think: bool,
+        effort: str,
+        brief: bool,
+        closed: bool,
     ) -> Prompt:
         quoting = Quoting()
         template = self._templates.get("tool_use" if tools else "default", self._templates["default"])
@@ -131,7 +142,7 @@ class ChatTemplate:
                 "messages": self._messages(messages, quoting),
                 "tools": [quoting.quote(_tool(tool), self._control) for tool in tools] or None,
                 "documents": None,
-                "add_generation_prompt": True,
+                "add_generation_prompt": not closed,
                 "enable_thinking": think,
                 "thinking": think,
             }

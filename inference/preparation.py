@@ -140,6 +140,8 @@ async def _prompt(spec: ModelSpec, request: ChatRequest, text: Text, think: bool
     if request.is_bare:
         return _bare_prompt(request, text)
     prompt = await text.template.render(request, think)
+    if request.closed:
+        return prompt
     family, tags = text.family(spec), text.template.think_tags
     plain = request.constraint is not None and not request.tool_choice.required
     if family.answer_only and (plain or not (think or request.tools)):

@@ -237,6 +237,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     before: tuple[int, ...] = ()
     """Token ids in front of the prompt, as they are: earlier turns, the model's own included. With `raw` and without a
     message they are the whole prompt."""
+    closed: bool = False
+    """The prompt ends with its last turn: it is counted, and no answer begins."""
     return_ids: bool = False
     """Finish has the ids of prompt and answer."""
     stream: bool = False

@@ -32,6 +32,21 @@ def test_messages_are_counted_as_a_chat_has_them(server: RunningServer) -> None:
     assert counted["token_strs"] is None
 
 
+def test_messages_without_the_beginning_of_an_answer_are_the_tokens_before_it(server: RunningServer) -> None:
+    turns = [{"role": "user", "content": TEXT}]
+    for effort in ("none", "high"):
+        opened, closed = (
+            post(
+                server, "tokenize", messages=turns, reasoning_effort=effort, add_generation_prompt=begun
+            ).json()
+            for begun in (True, False)
+        )
+        assert opened["count"] > closed["count"] > 5
+        assert opened["tokens"][: closed["count"]] == closed["tokens"]
+        beginning = post(server, "detokenize", tokens=opened["tokens"][closed["count"] :]).json()["prompt"]
+        assert "assistant" in beginning
+
+
 def test_a_model_that_embeds_has_the_tokens_that_its_tokenizer_adds(server: RunningServer) -> None:
     with_added = post(server, "tokenize", model="all-minilm", prompt="hello").json()
     bare = post(server, "tokenize", model="all-minilm", prompt="hello", add_special_tokens=False).json()
@@ -48,6 +63,7 @@ def test_a_model_that_embeds_has_the_tokens_that_its_tokenizer_adds(server: Runn
             {"messages": [{"role": "user", "content": "x"}], "model": "all-minilm"},
             "does not support chat",
         ),
+        ("tokenize", {"prompt": "x", "continue_final_message": True}, "answers are not continued here"),
         ("tokenize", {"prompt": "x", "chat_template": "y"}, "is the model's own here"),
         ("detokenize", {}, "give a list of token ids"),
         (

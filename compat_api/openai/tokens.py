@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import orjson
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from compat_api.decoding import BodyDecoder
 from compat_api.dialect import Several
@@ -58,11 +58,6 @@ def parse_tokenize(body: bytes) -> Tokenize:
         "is the model's own here; make a model with another by /api/create",
     )
     refuse("continue_final_message", wire.continue_final_message, "answers are not continued here")
-    refuse(
-        "add_generation_prompt",
-        wire.add_generation_prompt is False,
-        "prompts end where the answer begins here",
-    )
     if (wire.prompt is None) == (wire.messages is None):
         raise BadRequest('give "prompt" or "messages"', "prompt")
     chat = ChatRequest(model=model, messages=())
@@ -74,7 +69,7 @@ def parse_tokenize(body: bytes) -> Tokenize:
         }
         parsed = parse_chat(msgspec.json.encode(fields))
         assert not isinstance(parsed, Several), "no n was asked for"
-        chat = parsed
+        chat = structs.replace(parsed, closed=wire.add_generation_prompt is False)
     return Tokenize(
         chat, wire.prompt or "", wire.add_special_tokens is not False, bool(wire.return_token_strs)
     )
