@@ -226,7 +226,9 @@ def _fault_of_envelope(request: Hostile, answer: Answer) -> str:
         whole = json.loads(body)
     except ValueError:
         return "an error that is no JSON"
-    return "" if _is_envelope(request.operation.dialect, whole) else "not the envelope of the dialect"
+    to_anthropic = request.operation.shared and "anthropic-version" in request.headers
+    dialect = "anthropic" if to_anthropic else request.operation.dialect
+    return "" if _is_envelope(dialect, whole) else "not the envelope of the dialect"
 
 
 def _is_envelope(dialect: str, whole: Any) -> bool:
