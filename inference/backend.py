@@ -41,15 +41,11 @@ class ChatJob(Struct, frozen=True, kw_only=True):
 class EmbedJob(Struct, frozen=True, kw_only=True):
     spec: ModelSpec
     request: EmbedRequest
-    texts: tuple[str, ...]
-    tokens: tuple[int, ...]
-    """Of each text, as far as it fits."""
+    ids: tuple[bytes, ...]
+    """Of each text, as far as it fits: packed as a worker gets them."""
+    prompt_tokens: int
     truncated_tokens: int
     began: float
-
-    @property
-    def prompt_tokens(self) -> int:
-        return sum(self.tokens)
 
 
 class Backend(Protocol):

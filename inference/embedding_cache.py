@@ -11,7 +11,7 @@ from inference.worker.messages import Vector
 
 
 class EmbeddingCache:
-    """Event loop only. Texts are kept as digests of 128 bits, vectors as the worker gave them."""
+    """Event loop only. Token ids are kept as digests of 128 bits, vectors as the worker gave them."""
 
     def __init__(self, size: int) -> None:
         """`size`: vectors at most; 0 keeps none."""
@@ -20,10 +20,13 @@ class EmbeddingCache:
         self.hits = 0
         self.misses = 0
 
-    def split(self, model: str, texts: Sequence[str]) -> tuple[list[bytes], list[Vector | None]]:
-        """The key of each text for `put`, and its vector where it is known. `model`: what a worker is loaded by."""
+    def split(self, model: str, texts: Sequence[bytes]) -> tuple[list[bytes], list[Vector | None]]:
+        """The key of each text, given by its packed ids, for `put`, and its vector where it is known.
+
+        `model`: what a worker is loaded by.
+        """
         seed = hashlib.blake2b(model.encode(), digest_size=32).digest()
-        keys = [_key(seed, text) for text in texts]
+        keys = [hashlib.blake2b(ids, digest_size=16, key=seed).digest() for ids in texts]
         found = [self._get(key) for key in keys]
         known = len(found) - found.count(None)
         self.hits += known
@@ -42,7 +45,3 @@ class EmbeddingCache:
         if vector is not None:
             self._vectors.move_to_end(key)
         return vector
-
-
-def _key(model: bytes, text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=model).digest()

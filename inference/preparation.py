@@ -6,7 +6,7 @@ Everything here happens before a device is chosen, so that the choice can rest o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
@@ -27,6 +27,7 @@ from inference.types import (
     Message,
     ModelSpec,
 )
+from inference.worker.messages import pack_ids
 
 MAX_MESSAGES = 10_000
 MAX_TEXTS = 10_000
@@ -220,14 +221,18 @@ async def embed_job(spec: ModelSpec, request: EmbedRequest, codec: TextCodec, be
         request = structs.replace(request, texts=texts)
     limit = min(spec.context_length, request.num_ctx) if request.num_ctx else spec.context_length
     if sum(map(len, request.texts)) <= INLINE_CHARS:
-        fitted = codec.fit(request.texts, limit)
+        fitted = _fitted(request.texts, limit, codec)
     else:
-        fitted = await asyncio.to_thread(codec.fit, request.texts, limit)
+        fitted = await asyncio.to_thread(_fitted, request.texts, limit, codec)
     too_long = [count for _, count in fitted if count > limit]
     if too_long and not request.truncate:
         raise ContextLengthExceeded(too_long[0], limit)
     return EmbedJob(
-        spec=spec, request=request, texts=tuple(text for text, _ in fitted),
-        tokens=tuple(min(count, limit) for _, count in fitted),
+        spec=spec, request=request, ids=tuple([ids for ids, _ in fitted]),
+        prompt_tokens=sum(min(count, limit) for _, count in fitted),
         truncated_tokens=sum(count - limit for count in too_long), began=began,
     )  # fmt: skip
+
+
+def _fitted(texts: Sequence[str], limit: int, codec: TextCodec) -> list[tuple[bytes, int]]:
+    return [(pack_ids(ids), count) for ids, count in codec.fit(texts, limit)]

@@ -84,8 +84,9 @@ class WorkerProcess(asyncio.Protocol):
         self._watch_while_busy()
         return run
 
-    async def embed(self, texts: tuple[str, ...], tokens: tuple[int, ...]) -> tuple[wire.Vector, ...]:
-        answer = await self._ask(lambda id: wire.Embed(id, texts, tokens))
+    async def embed(self, ids: tuple[bytes, ...]) -> tuple[wire.Vector, ...]:
+        """The packed ids of each text, of one text at least."""
+        answer = await self._ask(lambda id: wire.Embed(id, ids))
         return cast(wire.Embedded, answer).vectors
 
     async def check(self, grammar: dict[str, object]) -> str:

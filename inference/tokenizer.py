@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
-from tokenizers import PreTokenizedString, Tokenizer
+from tokenizers import Encoding, PreTokenizedString, Tokenizer
 
 from inference import tokenizer_files
 from inference.decoder import Decoder
@@ -119,37 +119,27 @@ class TextCodec:
         """Of whole tokens, control tokens included."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
 
-    def fit(self, texts: Sequence[str], limit: int) -> list[tuple[str, int]]:
-        """Each text as far as it fits, and its tokens before the cut, with those that the tokenizer itself adds.
+    def fit(self, texts: Sequence[str], limit: int) -> list[tuple[list[int], int]]:
+        """The ids of each text as far as it fits, and how many it had before the cut, with those that the tokenizer
+        itself adds; the latter stay.
 
         Of a text that is far too long only the beginning is looked at, and its tokens are counted that far.
         """
         return [
-            self._fitted(text, head, tokens, limit)
+            self._fitted(text, head, encoding, limit)
             for part in _portions(texts)
-            for text, head, tokens in self._heads(part, limit * COUNTED_CHARS_A_TOKEN)
+            for text, head, encoding in self._heads(part, limit * COUNTED_CHARS_A_TOKEN)
         ]
 
-    def _heads(self, texts: Sequence[str], chars: int) -> Iterator[tuple[str, str, int]]:
+    def _heads(self, texts: Sequence[str], chars: int) -> Iterator[tuple[str, str, Encoding]]:
         heads = [text[:chars] for text in texts]
-        encoded = self._tokenizer.encode_batch_fast(heads)
-        yield from zip(texts, heads, map(len, encoded), strict=True)
+        yield from zip(texts, heads, self._tokenizer.encode_batch_fast(heads), strict=True)
 
-    def _fitted(self, text: str, head: str, tokens: int, limit: int) -> tuple[str, int]:
-        if len(head) < len(text) and tokens < limit + SPLIT_WORD_TOKENS:  # mostly white space
-            head, tokens = text, len(self._tokenizer.encode_batch_fast([text])[0])
-        return (text if tokens <= limit else self._cut(head, limit)), tokens
-
-    def _cut(self, text: str, limit: int) -> str:
-        """The beginning of a text that takes `limit` tokens."""
-        entry = self._tokenizer.encode_batch([text])[0]  # encode() would hold the GIL for its whole run
-        own = [
-            place
-            for place, special in zip(entry.offsets, entry.special_tokens_mask, strict=True)
-            if not special
-        ]
-        room = limit - sum(entry.special_tokens_mask)
-        return text[: own[room - 1][1]] if room > 0 else ""
+    def _fitted(self, text: str, head: str, encoding: Encoding, limit: int) -> tuple[list[int], int]:
+        if len(head) < len(text) and len(encoding) < limit + SPLIT_WORD_TOKENS:  # mostly white space
+            encoding = self._tokenizer.encode_batch_fast([text])[0]
+        ids: list[int] = encoding.ids
+        return (ids if len(ids) <= limit else _cut(encoding, limit)), len(ids)
 
     def decoder(self, shown: tuple[str, ...] = ()) -> Decoder:
         """`shown`: tags that the answer's parser reads, even where they are tokens of control."""
@@ -220,6 +210,18 @@ class TextCodec:
         pieces.tokenize(self._tokenizer.model.tokenize)
         ids: list[int] = pieces.to_encoding().ids
         return ids
+
+
+def _cut(encoding: Encoding, limit: int) -> list[int]:
+    """The first `limit` ids, but all of those that the tokenizer itself put around the text."""
+    own = encoding.special_tokens_mask
+    room = limit - sum(own)
+    ids: list[int] = []
+    for id, is_own in zip(encoding.ids, own, strict=True):
+        if is_own or room > 0:
+            ids.append(id)
+            room -= not is_own
+    return ids
 
 
 def _windows(text: str) -> Iterator[str]:

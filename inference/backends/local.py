@@ -194,13 +194,11 @@ class LocalBackend:
     async def _vectors(self, lease: Lease, job: EmbedJob) -> tuple[tuple[wire.Vector, ...], int]:
         """All vectors, and how many were known; the worker embeds the rest."""
         if not (self._config.embedding_cache_size and job.request.placement.cache):
-            return (await lease.worker.embed(job.texts, job.tokens) if job.texts else ()), 0
-        keys, found = self.cache.split(job.spec.load_key, job.texts)
+            return (await lease.worker.embed(job.ids) if job.ids else ()), 0
+        keys, found = self.cache.split(job.spec.load_key, job.ids)
         missing = [place for place, vector in enumerate(found) if vector is None]
         if missing:
-            made = await lease.worker.embed(
-                tuple(job.texts[place] for place in missing), tuple(job.tokens[place] for place in missing)
-            )
+            made = await lease.worker.embed(tuple(job.ids[place] for place in missing))
             self.cache.put([keys[place] for place in missing], made)
             for place, vector in zip(missing, made, strict=True):
                 found[place] = vector

@@ -83,7 +83,8 @@ def load_model(channel: Channel) -> Runner | None:
     except Exception as error:  # the runtime raises RuntimeError for everything, also for a damaged file
         channel.send(LoadFailed(str(error).strip() or type(error).__name__))
         return None
-    channel.send(Loaded(executed=loading.executed, load_s=loading.seconds))
+    executed = getattr(runner, "executed", "") or loading.executed  # asked of the model, or read in the log
+    channel.send(Loaded(executed=executed, load_s=loading.seconds))
     return runner
 
 

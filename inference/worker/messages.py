@@ -65,9 +65,8 @@ class Cancel(Struct, frozen=True, tag="cancel"):
 
 class Embed(Struct, frozen=True, tag="embed"):
     id: int
-    texts: tuple[str, ...]
-    tokens: tuple[int, ...]
-    """Of each text: texts of like length are embedded together."""
+    ids: tuple[bytes, ...]
+    """Of each text, with the tokens that the tokenizer puts around it; one text at least."""
 
 
 class Check(Struct, frozen=True, tag="check"):
