@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from compat_api import counting, creating, embeddings, generation, pulling
-from compat_api.consumer import InferenceConsumer, Message, Receive, Send
+from channels.consumer import AsyncConsumer
 
-CONSUMERS: dict[str, type[InferenceConsumer]] = {
+from compat_api import counting, creating, embeddings, generation, pulling
+from compat_api.consumer import Message, Receive, Send
+from compat_api.stream_ws.consumer import StreamConsumer
+
+CONSUMERS: dict[str, type[AsyncConsumer]] = {
     **dict.fromkeys(generation.DIALECTS, generation.GenerationConsumer),
     **dict.fromkeys(embeddings.DIALECTS, embeddings.EmbeddingConsumer),
     "anthropic.count": counting.CountConsumer,
@@ -14,6 +17,7 @@ CONSUMERS: dict[str, type[InferenceConsumer]] = {
     "pull": pulling.PullConsumer,
     "create": creating.CreateConsumer,
     "push": creating.PushConsumer,
+    "stream.ws": StreamConsumer,
 }
 """By operation name: exactly the operations of urls.py that stream."""
 

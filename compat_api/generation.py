@@ -175,9 +175,7 @@ class GenerationConsumer(InferenceConsumer):
 
     def _require_completion(self, spec: ModelSpec, model: str) -> None:
         """Ollama names the endpoint: `"m" does not support generate`."""
-        if "completion" not in spec.capabilities:
-            endpoint = "generate" if self.operation.name == "generate" else "chat"
-            raise CapabilityMissing(f'"{model}" does not support {endpoint}', "model")
+        require_completion(spec, model, "generate" if self.operation.name == "generate" else "chat")
 
     def stream_error(self, failure: Failure) -> bytes:
         return self.encode_error(failure.status, failure.message, failure.code)
@@ -193,6 +191,12 @@ def _unbegun(prompt_tokens: int) -> Finish:
         prefill_s=0.0,
         decode_s=0.0,
     )
+
+
+def require_completion(spec: ModelSpec, model: str, endpoint: str) -> None:
+    """Raises CapabilityMissing in Ollama's words."""
+    if "completion" not in spec.capabilities:
+        raise CapabilityMissing(f'"{model}" does not support {endpoint}', "model")
 
 
 async def _next(batches: Batches) -> list[Event]:

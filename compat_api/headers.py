@@ -11,18 +11,18 @@ from inference.errors import BadRequest
 from inference.types import Placement, Start
 
 _DEVICE = re.compile(r"(?:NPU|GPU|CPU)(?:\.\d{1,2})?", re.IGNORECASE)
-_CRITICAL = 3
+CRITICAL = 3
 _PRIORITIES = {
     "best-effort": 0,
     "low": 0,
     "normal": 1,
     "high": 2,
-    "critical": _CRITICAL,
-    "realtime": _CRITICAL,
+    "critical": CRITICAL,
+    "realtime": CRITICAL,
 }
 _YES = frozenset({"true", "1", "yes", "on"})
 _NO = frozenset({"false", "0", "no", "off"})
-_MEDIA = {"text": 1, "code": 1, "image": 1, "audio": 2, "video": 1, "realtime": _CRITICAL, "auto": 1}
+_MEDIA = {"text": 1, "code": 1, "image": 1, "audio": 2, "video": 1, "realtime": CRITICAL, "auto": 1}
 """With the priority of a request that asks for none (routing-spec 4)."""
 _DECIMAL = re.compile(r"\d{1,9}(?:\.\d{1,6})?")
 _LONGEST_DEADLINE_MS = 86_400_000
@@ -37,7 +37,7 @@ def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Place
     for name, read in _WISHES.items():
         if name in given:
             wishes |= read(given[name])
-    wishes["latency_critical"] = wishes.get("latency_critical") or wishes.get("priority") == _CRITICAL
+    wishes["latency_critical"] = wishes.get("latency_critical") or wishes.get("priority") == CRITICAL
     return Placement(**wishes)
 
 
@@ -87,6 +87,12 @@ def _level(field: str, levels: Mapping[str, int]) -> Callable[[str], dict[str, A
         return {"priority": level}
 
     return read
+
+
+def priority(field: str, name: str) -> int:
+    """The level of a request that asks for one in its body. Raises BadRequest."""
+    level: int = _level(field, _PRIORITIES)(name)["priority"]
+    return level
 
 
 def _deadline_ms(value: str) -> dict[str, Any]:

@@ -28,6 +28,8 @@ class Operation(Struct, frozen=True):
     """Served by a consumer of ours (inference); the others are Django views."""
     shared: bool = False
     """Of OpenAI's API and of Anthropic's alike: the header anthropic-version tells whose client asks."""
+    socket: bool = False
+    """A WebSocket: nothing but a handshake is answered."""
     takes_file: bool = False
     """The body of a POST is a file: it arrives on disk, and the scope has it as `npuproxy.upload`."""
 
@@ -80,6 +82,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("openai.embeddings", "openai", "infer", _POST, "/v1/embeddings", streaming=True),
     Operation("openai.tokenize", "openai", "infer", _POST, "/v1/tokenize", streaming=True),
     Operation("openai.detokenize", "openai", "infer", _POST, "/v1/detokenize", streaming=True),
+    Operation("stream.ws", "openai", "infer", _GET, "/v1/stream/ws", streaming=True, socket=True),
     Operation("anthropic.messages", "anthropic", "infer", _POST, "/v1/messages", streaming=True),
     Operation("anthropic.count", "anthropic", "infer", _POST, "/v1/messages/count_tokens", streaming=True),
 )

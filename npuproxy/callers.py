@@ -23,6 +23,9 @@ PAGES = {"/healthz": "open", "/status": "infer", "/static": "infer", "/admin": "
 SIGNED_IN = frozenset(("/admin",))
 """Pages with a sign-in of their own: whoever needs no key comes as far as that, whatever the scope says."""
 
+KEY_PROTOCOLS = (b"bearer.", b"openai-insecure-api-key.")
+"""Before a key that is sent as a subprotocol: a page of a browser can give a WebSocket no other header."""
+
 _TRUSTED = RANKS["manage"]
 _NO_KEY = (
     "this server asks for an API key from other machines and from proxies: send it as `Authorization: Bearer` or "
@@ -110,8 +113,8 @@ def _with_key(key: Key, needed: str) -> Refused | Key:
 
 
 def presented(headers: Iterable[Header]) -> list[bytes]:
-    """What the request sends as keys, `Authorization: Bearer` before `x-api-key`."""
-    bearer, plain = [], []
+    """What the request sends as keys: `Authorization: Bearer`, then `x-api-key`, then subprotocols."""
+    bearer, plain, protocols = [], [], []
     for name, value in headers:
         if name == b"authorization":
             scheme, _, rest = value.partition(b" ")
@@ -119,7 +122,15 @@ def presented(headers: Iterable[Header]) -> list[bytes]:
                 bearer.append(rest.strip())
         elif name == b"x-api-key" and value.strip():
             plain.append(value.strip())
-    return bearer + plain
+        elif name == b"sec-websocket-protocol":
+            offered = [protocol.strip() for protocol in value.split(b",")]
+            protocols += [
+                protocol.removeprefix(prefix)
+                for protocol in offered
+                for prefix in KEY_PROTOCOLS
+                if protocol.startswith(prefix)
+            ]
+    return bearer + plain + protocols
 
 
 def sends_new_key(headers: Iterable[Header], find: Find) -> bool:

@@ -240,6 +240,8 @@ class Limits(NamedTuple):
     head_deadline_s: float = 30.0
     body_deadline_s: float = 600.0
     uploads: Rules | None = None
+    ping_s: float = 20.0
+    """An idle WebSocket is pinged so often."""
 
 
 class Factory(HTTPFactory):  # type: ignore[misc]

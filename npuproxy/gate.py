@@ -12,6 +12,7 @@ import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import DatabaseError
@@ -45,6 +46,8 @@ _ALLOW_HEADERS = ",".join(
         *("x-api-key", "anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access"),
     )
 ).encode()
+_UPGRADE = "this is a WebSocket: connect to it with ws:// or wss://"
+_STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 _ALLOW_METHODS = b"GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
 
 
@@ -92,18 +95,18 @@ class Gate:
         logs.request_id.set(request_id)
         method = scope.get("method", "GET")
         verdict = await self._judge_current(method, scope, request_id)
-        if scope["type"] == "websocket":  # judged like HTTP; no operation takes one yet
-            code = verdict.status if isinstance(verdict, Answer) else 404
-            await send({"type": "websocket.close", "code": 4000 + code})
-            return
+        if isinstance(verdict, Passed):
+            verdict = _of_its_kind(scope, verdict, request_id)
         if isinstance(verdict, Answer):
             self._log_refusal(method, scope, verdict.status)
-            await _send(send, Answer(verdict.status, verdict.headers + extra, verdict.body))
+            await _refuse(scope, send, verdict._replace(headers=verdict.headers + extra))
             return
         scope["npuproxy.resolved"] = verdict.resolved
         scope["npuproxy.dialect"] = dialect_of(scope["path"], scope["headers"])
         scope["npuproxy.request_id"] = request_id
         scope["npuproxy.key"] = verdict.key
+        if scope["type"] == "websocket":
+            scope["npuproxy.rejudge"] = partial(self._rejudge, verdict.resolved, scope)
         await self._pass_on(scope, receive, send, verdict, extra + verdict.headers)
 
     async def _judge_current(self, method: str, scope: Message, request_id: str) -> Answer | Passed:
@@ -120,20 +123,31 @@ class Gate:
             verdict = self.judge(method, path, headers, client, request_id)
         if isinstance(verdict, Answer) or verdict.key is None:
             return verdict
-        wait_s, limit = self._rules.use.begin(verdict.key)
-        if not wait_s:
+        over = self._over_limit(verdict.key)
+        if over is None:
             return verdict
+        status, message, code, more = over
+        dialect, head = dialect_of(path, headers), method == "HEAD"
+        answer = errors.render(dialect, status, message, code=code, request_id=request_id, head=head)
+        fields = [(name.lower().encode(), value.encode()) for name, value in more.items()]
+        return Answer(status, [*answer[1], *fields, *verdict.headers], answer[2])
+
+    def _over_limit(self, key: Key) -> errors.Failure | None:
+        """Counts a request of the key."""
+        wait_s, limit = self._rules.use.begin(key)
+        if not wait_s:
+            return None
         message = f"this API key has used its {limit} of this minute; try again in {wait_s} s"
-        answer = errors.render(
-            dialect_of(path, headers),
-            429,
-            message,
-            code="rate_limit_exceeded",
-            request_id=request_id,
-            head=method == "HEAD",
-        )
-        retry = (b"retry-after", str(wait_s).encode())
-        return Answer(answer[0], [*answer[1], retry, *verdict.headers], answer[2])
+        return errors.Failure(429, message, "rate_limit_exceeded", {"Retry-After": str(wait_s)})
+
+    def _rejudge(self, resolved: Resolved, scope: Message) -> Key | errors.Failure | None:
+        """For each request on a WebSocket: its key may have ended since the handshake, and has limits."""
+        headers, peer = scope["headers"], scope["client"]
+        trusted = self._rules.peers.is_trusted(peer[0] if peer else "", headers)
+        key = callers.judge(resolved, scope["path"], trusted, headers, self._rules.keys.find)
+        if isinstance(key, callers.Refused):
+            return errors.Failure(*key, {})
+        return key if key is None else self._over_limit(key) or key
 
     def identity(self, path: str, headers: list[Header]) -> tuple[str, list[Header]]:
         """The id of a request, its own or a new one, and the headers that every answer to it carries."""
@@ -168,7 +182,7 @@ class Gate:
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started
-            if message["type"] == "http.response.start":
+            if message["type"] in _STARTS:
                 started = True
                 message["headers"] = [*message.get("headers", ()), *extra]
             await send(message)
@@ -178,12 +192,14 @@ class Gate:
         try:
             await application(scope, receive, send_with_headers)
         except Exception:
-            if started:  # server.py cuts the connection, so that half an answer never looks like a whole one
+            if (
+                started or scope["type"] == "websocket"
+            ):  # server.py cuts the connection, so that half an answer never looks like a whole one
                 raise
             logger.exception("%s %s failed", scope["method"], scope["path"])
             dialect, request_id = scope["npuproxy.dialect"], scope["npuproxy.request_id"]
             whole = errors.render(dialect, 500, "internal server error", request_id=request_id)
-            await _send(send_with_headers, Answer(*whole))
+            await _refuse(scope, send_with_headers, Answer(*whole))
 
     def judge(
         self,
@@ -275,6 +291,26 @@ def _empty(status: int) -> Answer:
     return Answer(status, [(b"content-length", b"0")], b"")
 
 
-async def _send(send: Send, answer: Answer) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-    await send({"type": "http.response.body", "body": answer.body})
+def _of_its_kind(scope: Message, passed: Passed, request_id: str) -> Answer | Passed:
+    """A WebSocket where there is one, and a request where there is none."""
+    operation = passed.resolved.operation
+    is_socket = operation is not None and operation.socket
+    if is_socket == (scope["type"] == "websocket"):
+        return passed
+    dialect = dialect_of(scope["path"], scope["headers"])
+    if not is_socket:
+        return Answer(*errors.unrouted(dialect, request_id=request_id))
+    answer = Answer(*errors.render(dialect, 426, _UPGRADE, request_id=request_id))
+    upgrade = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+    return answer._replace(headers=answer.headers + upgrade + passed.headers)
+
+
+async def _refuse(scope: Message, send: Send, answer: Answer) -> None:
+    """The answer to a handshake goes over HTTP, where the server below can; else its status is in the code."""
+    socket = scope["type"] == "websocket"
+    if socket and "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 4000 + answer.status})
+        return
+    kind = "websocket.http.response" if socket else "http.response"
+    await send({"type": f"{kind}.start", "status": answer.status, "headers": answer.headers})
+    await send({"type": f"{kind}.body", "body": answer.body})

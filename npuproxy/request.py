@@ -28,6 +28,10 @@ class Flow:
         self._seen: tuple[int, int] = (0, 0)
         self._seen_at = 0.0
 
+    @property
+    def is_open(self) -> bool:
+        return self._open.is_set()
+
     async def writable(self) -> None:
         """Returns at once while the buffer is low, else when it has drained or the client is gone."""
         await self._open.wait()

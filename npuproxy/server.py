@@ -25,7 +25,6 @@ from functools import partial
 from typing import Any, Protocol
 
 from daphne.server import Server as DaphneServer
-from daphne.server import WebSocketFactory
 from twisted.internet import reactor
 from twisted.logger import (
     FilteringLogObserver,
@@ -39,6 +38,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from npuproxy.channel import Factory, Limits
 from npuproxy.gate import Gate
 from npuproxy.tls import Connections
+from npuproxy.web_socket import SocketFactory, WebSocket
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,14 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
         secured: Connections | None = None,
     ) -> None:
         """`secured`: every listening socket speaks TLS."""
-        super().__init__(gate, endpoints=["adopted"], signal_handlers=False, server_name="")
+        super().__init__(
+            gate,
+            endpoints=["adopted"],
+            signal_handlers=False,
+            server_name="",
+            websocket_timeout=-1,  # no WebSocket is cut for its age
+            ping_interval=limits.ping_s,
+        )
         self.judge = gate.judge
         self.identity = gate.identity
         self.request_buffer_size = REQUEST_BUFFER_BYTES
@@ -91,7 +98,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
         self.connections: dict[Any, dict[str, Any]] = {}
         self._loop = loop
         self.http_factory = Factory(self, self._limits)
-        self.ws_factory = WebSocketFactory(self, server="")
+        self.ws_factory = SocketFactory(self, self._limits)
         observer = FilteringLogObserver(
             STDLibLogObserver("twisted"), [LogLevelFilterPredicate(LogLevel.warn)]
         )
@@ -166,6 +173,9 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
             listener.stopListening()
         for channel in tuple(self.http_factory.channels):
             channel.close_when_idle()
+        for protocol in tuple(self.connections):
+            if isinstance(protocol, WebSocket):
+                protocol.close_when_idle()
 
     def _has_work(self) -> bool:
         """A connection closes when its answer is out, so one that is open still has bytes to deliver."""
@@ -201,9 +211,12 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
             scope["npuproxy.writable"] = protocol.flow.writable
             scope["npuproxy.upload"] = protocol.received
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        application: Awaitable[None] = self.application(
-            scope, queue.get, partial(self.handle_reply, protocol)
-        )
+        receive = queue.get
+        if scope["type"] == "websocket":
+            scope["extensions"] = {"websocket.http.response": {}}
+            scope["subprotocols"] = protocol.websocket_protocols
+            receive = protocol.receive
+        application: Awaitable[None] = self.application(scope, receive, partial(self.handle_reply, protocol))
         task = asyncio.ensure_future(application, loop=self._loop)
         details["application_instance"] = task
         task.add_done_callback(partial(self._application_done, protocol))
@@ -242,7 +255,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
                 0
             )  # an application that only ever sends must still notice that it was cancelled
             return
-        if message["type"] == "http.response.body":
+        if message["type"] in ("http.response.body", "websocket.send"):
             await protocol.flow.writable()
             if "disconnected" in details:
                 return
@@ -257,5 +270,5 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
         for protocol, details in tuple(self.connections.items()):
             if wall - details.get("disconnected", wall) > APPLICATION_CLOSE_S:
                 details["application_instance"].cancel()
-            if not hasattr(protocol, "flow"):
-                protocol.check_timeouts()
+            if isinstance(protocol, WebSocket):
+                protocol.check(now)

@@ -21,7 +21,7 @@ BARE = frozenset(
         *("heartbeat", "version", "tags", "ps", "models.known", "search", "recommendations", "blob"),
         *("thermal", "efficiency"),
         *("cloud.status", "cloud.me", "cloud.signout", "cloud.keys", "cloud.web_search", "cloud.web_fetch"),
-        *("openai.models", "openai.model"),
+        *("openai.models", "openai.model", "stream.ws"),
     }
 )
 """Operations whose body is not looked at, or is no JSON."""
@@ -189,6 +189,7 @@ _ALSO: dict[str, frozenset[int]] = {
     "pull": frozenset({500, 502}),
     "create": frozenset({500, 502}),
     "search": frozenset({502}),
+    "stream.ws": frozenset({426}),
 }
 """What a hub without the model makes of a pull: Ollama's command line knows it as a 500 with these words."""
 _HUB_WORDS = re.compile("pull model manifest|hub|repository|revision", re.IGNORECASE)

@@ -267,7 +267,7 @@ def test_nothing_is_kept_of_connections_that_are_gone(wire: Wire) -> None:
     for kind in (f"Connection: Upgrade\r\n{upgrade}", "Connection: Upgrade\r\nUpgrade: h2c\r\n", ""):
         with wire.connect() as connection:
             connection.sendall(f"GET /status HTTP/1.1\r\nHost: localhost\r\n{kind}\r\n".encode())
-            assert status_of(connection.recv(65536)) == (403 if "websocket" in kind else 200)
+            assert status_of(connection.recv(65536)) == (404 if "websocket" in kind else 200)
     with wire.connect() as connection:
         connection.sendall(post("/api/chat?do=channels", "Connection: close"))
         assert b"\r\n1\r\n1\r\n" in read_all(connection)

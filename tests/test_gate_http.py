@@ -49,11 +49,16 @@ def test_a_proxied_request_needs_a_key(server: RunningServer) -> None:
 
 def test_a_web_socket_passes_the_same_gate(server: RunningServer) -> None:
     upgrade = "Upgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n"
-    for head in ("Host: evil.test\n", "Host: localhost\nOrigin: https://evil.test\n", "Host: localhost\n"):
+    for head, status in (
+        ("Host: evil.test\n", 403),
+        ("Host: localhost\nOrigin: https://evil.test\n", 403),
+        ("Host: localhost\n", 404),
+        ("Host: localhost\nX-Forwarded-For: 192.0.2.7\n", 401),
+    ):
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
             request = f"GET /status HTTP/1.1\n{head}Connection: Upgrade\n{upgrade}\n".replace("\n", "\r\n")
             connection.sendall(request.encode())
-            assert connection.recv(65536).startswith(b"HTTP/1.1 403 ")
+            assert connection.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
 
 
 def test_the_request_id_is_echoed_when_it_is_clean_and_made_when_it_is_not(server: RunningServer) -> None:

@@ -76,7 +76,8 @@ def ask(asked: Gate, kind: str = "http", peer: str = "192.0.2.1", **headers: str
     ],
 )
 def test_a_web_socket_is_judged_like_a_request(peer: str, headers: dict[str, str], code: int) -> None:
-    """4404 is for who may ask: there is no socket at this path."""
+    """4404 is for who may ask: there is no socket at this path. A server below that can tell the status and the
+    reason before the handshake gets these instead (test_stream_ws_keys)."""
     found = ask(gate(ring_of_scopes()), "websocket", peer, **headers)
     assert found == {"type": "websocket.close", "code": code}
 
@@ -113,3 +114,31 @@ def test_a_database_that_is_away_opens_nothing_and_breaks_nothing() -> None:
     asked = gate(Latecomers(broken=True))
     assert ask(asked, x_api_key=SECRETS["infer"])["status"] == 401
     assert ask(asked, x_api_key=SECRETS["infer"], peer="127.0.0.1")["status"] == 200
+
+
+def rejudged(asked: Gate, peer: str, **headers: str) -> Any:
+    """What the gate says of a second request on a WebSocket."""
+    found: list[Any] = []
+
+    async def consumer(scope: Any, receive: Any, send: Any) -> None:
+        found.append(scope["npuproxy.rejudge"]())
+        await send({"type": "websocket.close"})
+
+    given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "websocket", "path": "/v1/stream/ws", "client": [peer, 5]}
+    asked._inference = consumer
+
+    async def nothing(*_: object) -> Any:
+        return None
+
+    asyncio.run(asked({**scope, "headers": [(b"host", b"localhost"), *given]}, nothing, nothing))
+    return found[0]
+
+
+def test_each_request_on_a_web_socket_is_judged_again_and_counted() -> None:
+    assert rejudged(gate(ring_of_scopes()), "127.0.0.1") is None
+    sent = {"sec_websocket_protocol": f"npuproxy, bearer.{SECRETS['infer']}"}
+    assert rejudged(gate(ring_of_scopes()), "192.0.2.1", **sent).name == "infer"
+    once = Key(id=1, name="infer", requests_per_minute=1)
+    refused = rejudged(gate(Ring((SECRETS["infer"], once))), "192.0.2.1", **sent)
+    assert (refused.status, refused.code) == (429, "rate_limit_exceeded")

@@ -98,7 +98,7 @@ def test_a_web_socket_upgrade_over_https_passes_the_gate(secured: Secured) -> No
     head = f"GET /v1/none HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n{upgrade}\r\n"
     with secured.connect() as connection:
         connection.sendall(head.encode())
-        assert connection.recv(65536).startswith(b"HTTP/1.1 403 ")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
 
 
 def test_plain_http_finds_no_answer_on_an_https_port(secured: Secured) -> None:

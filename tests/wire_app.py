@@ -70,6 +70,29 @@ async def stream(scope: dict[str, Any], send: Any, mb: int, ask: bool) -> None:
         raise
 
 
+async def socket_application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """A message "flood MB" is answered with so much, "deaf" stops all listening for a while."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    flood: asyncio.Task[None] | None = None
+    while (message := await receive())["type"] == "websocket.receive":
+        words = message["text"][:20].split()
+        if words[0] == "deaf":
+            say("deaf")
+            await asyncio.sleep(3)
+            continue
+        flood = asyncio.ensure_future(flooding(send, int(words[1])))
+    say("disconnect")
+    if flood is not None:
+        flood.cancel()
+
+
+async def flooding(send: Any, mb: int) -> None:
+    for _ in range(mb * 1024 * 1024 // len(CHUNK)):
+        await send({"type": "websocket.send", "text": CHUNK.decode()})
+    say("streamed")
+
+
 async def listening_for_disconnect(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """As the consumers do: the work beside the disconnect, and the body goes to the work."""
     queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -115,9 +138,15 @@ def main(kind: str, body_bytes: int, read_timeout_s: float) -> None:
     from npuproxy.server import Server
 
     rules = Rules(Hosts(()), Origins(()), Peers((), ()), True, "0.0.0")
-    gate = Gate(rules, listening_for_disconnect, listening_for_disconnect)
+
+    async def inference(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        is_socket = scope["type"] == "websocket"
+        await (socket_application if is_socket else listening_for_disconnect)(scope, receive, send)
+
+    gate = Gate(rules, inference, listening_for_disconnect)
     port = sockets[0].getsockname()[1]
-    server = Server(gate, Limits(body_bytes, read_timeout_s, 2.0, 3.0), Nothing(), lambda: say("port", port))
+    limits = Limits(body_bytes, read_timeout_s, 2.0, 3.0, ping_s=1.0)
+    server = Server(gate, limits, Nothing(), lambda: say("port", port))
 
     global running
     running = server

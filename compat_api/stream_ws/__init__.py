@@ -1,0 +1,1 @@
+"""The WebSocket dialect: /v1/stream/ws."""

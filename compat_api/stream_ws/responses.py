@@ -1,0 +1,84 @@
+"""Messages to clients: a token each, and a last one with the figures (routing-spec 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from compat_api.errors import Failure
+from inference.types import Event, Finish, ReasoningDelta, Start, TextDelta
+
+_CODES = {
+    400: "invalid_request",
+    401: "invalid_api_key",
+    403: "not_allowed",
+    404: "not_found",
+    413: "too_large",
+    429: "rate_limit_exceeded",
+    503: "unavailable",
+    504: "timeout",
+}
+
+
+class Encoder:
+    """Writes one answer, from its first token on. `whole`: the text comes with the last message."""
+
+    def __init__(self, request_id: str, whole: bool, start: Start, ttft_s: float) -> None:
+        self._start = start
+        self._id = request_id
+        self._ttft_ms = round(ttft_s * 1000, 1)
+        self._texts: list[str] | None = [] if whole else None
+        self._thoughts: list[str] = []
+        head = orjson.dumps({"request_id": request_id, "ttft_ms": self._ttft_ms, "done": False})
+        self._head = head[:-1] + b',"token":'
+
+    def event(self, event: Event) -> bytes:
+        """b'' for what is not shown now."""
+        if isinstance(event, TextDelta):
+            if self._texts is None:
+                return self._head + orjson.dumps(event.text) + b"}"
+            self._texts.append(event.text)
+        elif isinstance(event, ReasoningDelta):
+            if self._texts is None:
+                return self._head + b'"","thinking":' + orjson.dumps(event.text) + b"}"
+            self._thoughts.append(event.text)
+        return b""
+
+    def last(self, finish: Finish, total_s: float) -> bytes:
+        return self._last(finish.reason, finish.completion_tokens, finish.decode_s, total_s)
+
+    def cancelled(self, total_s: float) -> bytes:
+        """The client wished no more of it."""
+        decode_s = total_s - self._ttft_ms / 1000
+        return self._last("cancelled", self._start.meter.completion_tokens, decode_s, total_s)
+
+    def _last(self, reason: str, tokens: int, decode_s: float, total_s: float) -> bytes:
+        fields: dict[str, Any] = {
+            "request_id": self._id,
+            "token": "".join(self._texts or ()),
+            "done": True,
+            "ttft_ms": self._ttft_ms,
+            "total_time_ms": round(total_s * 1000, 1),
+            "token_count": tokens,
+            "tokens_per_sec": round(tokens / decode_s, 2) if decode_s > 0 else None,
+            "backend": self._start.route.routed,
+            "reason": self._start.route.reason,
+            "finish_reason": reason,
+        }
+        if self._thoughts:
+            fields["thinking"] = "".join(self._thoughts)
+        return orjson.dumps(fields)
+
+
+def cancelled(request_id: str) -> bytes:
+    """The last message of a request that was cancelled before its first token."""
+    return orjson.dumps(
+        {"request_id": request_id, "token": "", "done": True, "token_count": 0, "finish_reason": "cancelled"}
+    )
+
+
+def error(request_id: str | None, failure: Failure) -> bytes:
+    """`request_id` None: nobody knows whose message it was."""
+    code = failure.code or _CODES.get(failure.status, "internal_error")
+    return orjson.dumps({"request_id": request_id, "error": failure.message, "code": code, "done": True})
