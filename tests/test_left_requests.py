@@ -14,7 +14,8 @@ from conftest import RunningServer, Serve
 from test_consumer_requests import LONG, chat_body, connection, line_of, request_bytes
 
 BRIEF = {"num_predict": 5, "temperature": 0}
-SLOW_SCHEMA = {"type": "string", "pattern": "^(" + "[\\u0000-\\uffff]" * 450 + ")*$"}
+SLOW_SCHEMA = {"type": "string", "pattern": "^(left" + "[\\u0000-\\uffff]" * 450 + ")*$"}
+"""No other test's: a verdict is remembered."""
 """Its grammar takes seconds to compile."""
 
 
