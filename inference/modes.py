@@ -1,4 +1,4 @@
-"""The six efficiency modes (routing-spec 3): what each prefers and allows, and which one Auto stands for now."""
+"""The efficiency modes: what each prefers and allows, and which of the others Auto stands for (docs/routing.md)."""
 
 from __future__ import annotations
 

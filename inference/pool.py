@@ -334,8 +334,6 @@ class Pool:
             task.cancel()
         self._held.clear()
 
-    # --- waiting for a change ---------------------------------------------------------------------------------------
-
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()

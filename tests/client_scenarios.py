@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from conftest import environment
+from wire_clients import native
 
 FOLDER = Path(__file__).with_name("clients")
 SCRIPT_S = 240
@@ -85,3 +86,10 @@ def command_of(client: str, name: str) -> Path:
             pytest.fail(words)
         pytest.skip(words)
     return venv / _BINARIES / f"{name}{_SUFFIX}"
+
+
+def told(url: str, question: list[dict[str, str]]) -> str:
+    """What Ollama's own client is told, with which the others' answers are compared."""
+    said = native(url).chat("demo", question, think=False, options={"temperature": 0, "num_predict": 60})
+    assert said.message.content
+    return said.message.content

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from bench_command import run
 
 from npuproxy.bench_registry import ROWS
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", "bench", *arguments],
-        env={**os.environ, "NPU_PROXY_DATA_DIR": str(folder / "data")},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
 
 
 @pytest.mark.slow

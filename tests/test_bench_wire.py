@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from bench_command import run
 
 from compat_api.generation import DIALECTS
 from compat_api.urls import resolve
 from npuproxy.bench_wire import BODIES, ROWS
 from npuproxy.management.commands.bench import TABLES
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", "bench", *arguments],
-        env={**os.environ, "NPU_PROXY_DATA_DIR": str(folder / "data")},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 def test_every_dialect_has_a_line_in_every_row() -> None:

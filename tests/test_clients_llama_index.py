@@ -20,12 +20,7 @@ def llama_index(server: RunningServer, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def answer(server: RunningServer) -> str:
-    """What Ollama's own client is told."""
-    said = native(server.url).chat(
-        "demo", QUESTION, think=False, options={"temperature": 0, "num_predict": 60}
-    )
-    assert said.message.content
-    return said.message.content
+    return client_scenarios.told(server.url, QUESTION)
 
 
 @pytest.mark.parametrize("how", ["chat", "achat", "complete"])

@@ -14,7 +14,7 @@ import pytest
 from conftest import RunningServer
 from engines import BUILTIN
 from hub_process import Hub
-from wire_clients import native, v1
+from wire_clients import native, v1, with_openai
 
 QUESTION = [{"role": "user", "content": "How do I pull a model?"}]
 GREEDY = {"temperature": 0, "num_predict": 24}
@@ -29,15 +29,6 @@ def names(server: RunningServer) -> set[str]:
 def with_ollama(server: RunningServer, scenario: Callable[[ollama.AsyncClient], Awaitable[None]]) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(150), ollama.AsyncClient(server.url) as client:
-            await scenario(client)
-
-    asyncio.run(bounded())
-
-
-def with_openai(server: RunningServer, scenario: Callable[[openai.AsyncOpenAI], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        client = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
-        async with asyncio.timeout(150), client:
             await scenario(client)
 
     asyncio.run(bounded())
@@ -224,7 +215,7 @@ def test_the_async_openai_client_lists_chats_and_embeds(hub_server: RunningServe
         with pytest.raises(openai.NotFoundError):
             await client.models.retrieve("nope")
 
-    with_openai(hub_server, scenario)
+    with_openai(hub_server.url, scenario)
 
 
 def get_weather(city: str) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import openai
 import pytest
 from conftest import RunningServer
 from pydantic import BaseModel
-from wire_clients import v1
+from wire_clients import v1, with_openai
 
 QUESTION: Any = [{"role": "user", "content": "How do I pull a model?"}]
 WEATHER_QUESTION: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
@@ -39,15 +37,6 @@ class Weather(BaseModel):
 
 
 TOOL: Any = openai.pydantic_function_tool(Weather, name="get_weather")
-
-
-def with_openai(server: RunningServer, scenario: Callable[[openai.AsyncOpenAI], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        client = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
-        async with asyncio.timeout(150), client:
-            await scenario(client)
-
-    asyncio.run(bounded())
 
 
 def test_an_answer_becomes_the_class_that_was_asked_for(server: RunningServer) -> None:
@@ -115,7 +104,7 @@ def test_the_async_client_gathers_streams(server: RunningServer) -> None:
             )
         assert caught.value.code == "context_length_exceeded"
 
-    with_openai(server, scenario)
+    with_openai(server.url, scenario)
 
 
 def test_the_async_client_leaves_a_stream_and_asks_again(server: RunningServer) -> None:
@@ -127,4 +116,4 @@ def test_the_async_client_leaves_a_stream_and_asks_again(server: RunningServer) 
         said = await client.completions.create(model="demo", prompt="Hi", temperature=0, max_tokens=20)
         assert said.choices[0].text
 
-    with_openai(server, scenario)
+    with_openai(server.url, scenario)

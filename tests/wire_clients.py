@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from functools import cache
 
 import anthropic
@@ -23,6 +25,17 @@ def v1(url: str) -> openai.OpenAI:
 @cache
 def claude(url: str) -> anthropic.Anthropic:
     return anthropic.Anthropic(base_url=url, api_key="any", max_retries=0)
+
+
+def with_openai(url: str, scenario: Callable[[openai.AsyncOpenAI], Awaitable[None]]) -> None:
+    """Runs it with an asynchronous client, within a bound."""
+
+    async def bounded() -> None:
+        client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+        async with asyncio.timeout(150), client:
+            await scenario(client)
+
+    asyncio.run(bounded())
 
 
 TOOL_QUESTIONS = (
