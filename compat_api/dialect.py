@@ -8,8 +8,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from inference.events import Embeddings, Event
 from inference.tokenizer import TextCodec
-from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, LoadRequest
+from inference.types import ChatRequest, EmbedRequest, LoadRequest
 
 NDJSON = b"application/x-ndjson"
 SSE = b"text/event-stream"

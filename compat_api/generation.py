@@ -15,7 +15,8 @@ from compat_api.errors import Failure, Headers
 from compat_api.several import merged
 from inference import engine
 from inference.errors import CapabilityMissing, ContextLengthExceeded, WorkerDied
-from inference.types import ChatRequest, Event, Finish, ModelSpec, Start
+from inference.events import Event, Finish, Start
+from inference.types import ChatRequest, ModelSpec
 
 Batches = AsyncGenerator[list[Event], None]
 

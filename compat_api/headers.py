@@ -8,7 +8,8 @@ from typing import Any
 
 from compat_api import errors
 from inference.errors import BadRequest
-from inference.types import Placement, Start
+from inference.events import Start
+from inference.types import Placement
 
 _DEVICE = re.compile(r"(?:NPU|GPU|CPU)(?:\.\d{1,2})?", re.IGNORECASE)
 CRITICAL = 3

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from compat_api.urls import Operation
 from inference import engine
+from inference.events import Event, Finish, Start
 from inference.states import RequestRecord
-from inference.types import Event, Finish, Start
 from registry.key import Key
 from registry.key_use import USE
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from inference.types import Event
+from inference.events import Event
 
 Batches = AsyncGenerator[list[Event], None]
 _WAITING = 4

@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from inference.events import Embeddings, Event
 from inference.route_facts import Candidate, Route
 from inference.states import DeviceState
 from inference.thinking import ThinkTags
 from inference.tools.family import Family
-from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, ModelSpec, Sampling
+from inference.types import ChatRequest, EmbedRequest, ModelSpec, Sampling
 
 
 class ChatJob(Struct, frozen=True, kw_only=True):

@@ -17,16 +17,8 @@ from inference.bench_sides import BenchError, Call, EmbedCall, EmbedTrace, Trace
 from inference.config import EngineConfig
 from inference.engine import Engine
 from inference.errors import InferenceError
-from inference.types import (
-    FOREVER,
-    ChatRequest,
-    EmbedRequest,
-    Finish,
-    LoadRequest,
-    Message,
-    ModelSpec,
-    Sampling,
-)
+from inference.events import Finish
+from inference.types import FOREVER, ChatRequest, EmbedRequest, LoadRequest, Message, ModelSpec, Sampling
 
 SPARE_S = 1.5
 """The engine starts its next spare worker a second after it has taken one."""

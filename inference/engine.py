@@ -34,6 +34,7 @@ from inference.errors import (
     ShuttingDown,
     WorkerDied,
 )
+from inference.events import Embeddings, Event
 from inference.machine_state import conditions
 from inference.modes import LOOK_S, Efficiency
 from inference.pool import Pool
@@ -42,7 +43,7 @@ from inference.route_facts import Plan
 from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
 from inference.telemetry.sampler import FIRST_S, Sampler
 from inference.texts import Texts
-from inference.types import ChatRequest, Embeddings, EmbedRequest, Event, LoadRequest, ModelSpec
+from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 
 logger = logging.getLogger(__name__)
 

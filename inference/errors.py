@@ -18,7 +18,9 @@
     │   └── ShuttingDown            the server is stopping
     ├── DeadlineExceeded            X-Deadline-Ms passed before the start
     ├── InferenceTimeout            no prefill step and no token for NPU_PROXY_INFERENCE_TIMEOUT
-    └── WorkerDied                  the worker process ended while the request ran
+    ├── WorkerDied                  the worker process ended while the request ran
+    └── RemoteFailed                another server did not answer as it should: away, broken, cut off, or full
+        └── RemoteRefused           it judged the request itself: its status and its words
 
 Which HTTP status each becomes is decided in `compat_api/errors.py`, nowhere else. Messages are shown to clients: they
 name the field, the value and the way out, and never a local path.
@@ -137,6 +139,23 @@ class WorkerDied(InferenceError):
     """`untouched`: the worker was gone before it said a word about this request, so the request is not to blame."""
 
     untouched = False
+
+
+class RemoteFailed(InferenceError):
+    """`backend` is its id; `retry_after_s` what it asked for with 429 or 503, else None. Never names a key."""
+
+    def __init__(self, backend: str, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{backend}: {message}")
+        self.backend = backend
+        self.retry_after_s = retry_after_s
+
+
+class RemoteRefused(RemoteFailed):
+    """A status of 4xx that another backend would give too: `status` and the words are the caller's to see."""
+
+    def __init__(self, backend: str, status: int, message: str) -> None:
+        super().__init__(backend, message)
+        self.status = status
 
 
 def runtime_words(text: str, *paths: str) -> str:

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+from inference.events import Event, ReasoningDelta, TextDelta
 from inference.thinking import THINK, ThinkTags
 from inference.tools.family import Family, Reader, Step
 from inference.tools.hermes import HERMES
-from inference.types import Event, ReasoningDelta, TextDelta, Tool
+from inference.types import Tool
 
 
 class OutputParser:

@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Iterable
 
 from inference.decoder import Decoder
+from inference.events import Event, ReasoningDelta, TextDelta
 from inference.output_parser import OutputParser
 from inference.shown_token import Token
 from inference.token_bytes import TokenBytes
-from inference.types import Event, ReasoningDelta, TextDelta
 
 Place = tuple[int, int]
 """Start and end in the text of the whole answer, in characters."""

@@ -1,7 +1,7 @@
-"""The one internal vocabulary: what a request is, what a model is, and what comes back.
+"""The one internal vocabulary of what comes in: what a request is, and what a model is.
 
-Every dialect parses into `ChatRequest` or `EmbedRequest` and encodes from `Event`. All values are frozen msgspec
-Structs: they cross file and process boundaries unchanged. Nothing here knows HTTP, a database or OpenVINO.
+Every dialect parses into `ChatRequest` or `EmbedRequest` and encodes from `inference.events`. All values are frozen
+msgspec Structs: they cross file and process boundaries unchanged. Nothing here knows HTTP, a database or OpenVINO.
 """
 
 from __future__ import annotations
@@ -9,19 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct, structs
-
-from inference.meter import Meter
-from inference.route_facts import Route
-from inference.shown_token import Token
 
 FOREVER = float("inf")
 """keep_alive of a model that is never unloaded."""
 
 Kind = Literal["chat", "embedding"]
 Pooling = Literal["mean", "cls", "last_token"]
-FinishReason = Literal["stop", "length"]
 
 
 class Sampling(Struct, frozen=True, kw_only=True):
@@ -113,6 +107,10 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     """A family of `inference.tools`; '' to go by the template."""
     pinned: bool = False
     """Never unloaded to make room, nor by the clock."""
+    local_only: bool = False
+    """Its requests never leave this machine."""
+    remote: bool = False
+    """No files here, nor a tokenizer: only other servers have it."""
 
     @property
     def shown_digest(self) -> str:
@@ -278,66 +276,3 @@ class LoadRequest(Struct, frozen=True, kw_only=True):
     keep_alive_s: float | None = None
     placement: Placement = Placement()
     request_id: str = ""
-
-
-class Start(Struct, frozen=True, kw_only=True, tag="start"):
-    """Always the first event, sent before the worker has answered: what is made of it is ready with the first token.
-
-    Another Start takes its place while no other event has come: the next device is tried then.
-    """
-
-    route: Route
-    model_digest: str
-    prompt_tokens: int
-    queue_s: float
-    load_s: float
-    truncated_messages: int = 0
-    meter: Meter = msgspec.field(default_factory=Meter)
-
-
-class TextDelta(Struct, frozen=True, tag="text"):
-    text: str
-    tokens: tuple[Token, ...] = ()
-    """Only where the request has `logprobs`; a token whose text shows in two events is with the first."""
-
-
-class ReasoningDelta(Struct, frozen=True, tag="reasoning"):
-    text: str
-    tokens: tuple[Token, ...] = ()
-
-
-class Finish(Struct, frozen=True, kw_only=True, tag="finish"):
-    """Always the last event of a generation that did not raise."""
-
-    reason: FinishReason
-    prompt_tokens: int
-    completion_tokens: int
-    reasoning_tokens: int = 0
-    """Of those, how many were thoughts, shown or not."""
-    total_s: float
-    """From the call of generate() on."""
-    load_s: float
-    prefill_s: float
-    """From the hand-over to the worker to the first token."""
-    decode_s: float
-    stop_sequence: str = ""
-    ids: list[int] = []
-    """Of prompt and answer, the token that ended it included, for a request that wished so."""
-
-
-Event = Start | TextDelta | ReasoningDelta | ToolCall | Finish
-
-
-class Embeddings(Struct, frozen=True, kw_only=True):
-    """Vectors in request order, L2-normalised."""
-
-    vectors: tuple[bytes, ...]
-    """Each little-endian float32, as the base64 encoding of OpenAI wants it; `array('f', v)` reads it."""
-    norms: tuple[float, ...]
-    """The length that each vector had before."""
-    prompt_tokens: int
-    start: Start
-    total_s: float
-    truncated_tokens: int = 0
-    cached: int = 0
-    """Vectors that were known from before."""

@@ -24,9 +24,10 @@ from inference.bench_models import DEMO, MINILM, spec_of
 from inference.bench_rows import Stage
 from inference.bench_sides import BenchError
 from inference.bench_table import Aim, Quantity, Result, of_rounds
+from inference.events import Event, Finish, ReasoningDelta, Start, TextDelta
 from inference.route_facts import Route
 from inference.tokenizer import TextCodec
-from inference.types import ChatRequest, Event, Finish, ReasoningDelta, Start, TextDelta, ToolCall
+from inference.types import ChatRequest, ToolCall
 from npuproxy.bench_client import Client
 from npuproxy.bench_memory import layer_alone
 from npuproxy.bench_server import ServerTarget

@@ -14,9 +14,10 @@ from msgspec import Struct
 
 from inference.engine import Engine
 from inference.errors import InferenceError, LoadFailed
+from inference.events import Finish, Start
 from inference.process import LOAD_DEADLINE_S, START_DEADLINE_S
 from inference.reports import LoadReport
-from inference.types import ChatRequest, EmbedRequest, Finish, Message, ModelSpec, Placement, Sampling, Start
+from inference.types import ChatRequest, EmbedRequest, Message, ModelSpec, Placement, Sampling
 from npuproxy.running_server import RunningServer
 from registry.models import Device
 from registry.records import Records

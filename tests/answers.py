@@ -13,8 +13,9 @@ import openai
 from hypothesis import strategies as st
 
 from compat_api.dialect import Dialect, unbroken
+from inference.events import Event, Finish, ReasoningDelta, Start, TextDelta
 from inference.route_facts import Route
-from inference.types import ChatRequest, Event, Finish, ReasoningDelta, Start, TextDelta, ToolCall
+from inference.types import ChatRequest, ToolCall
 
 ROUTE = Route(requested="NPU", routed="CPU", executed="CPU", reason="preferred")
 START = Start(route=ROUTE, model_digest="ab", prompt_tokens=12, queue_s=0.0, load_s=0.25)

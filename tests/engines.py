@@ -11,18 +11,9 @@ from msgspec import structs
 import inference.builtin
 from inference.config import EngineConfig
 from inference.engine import Engine
+from inference.events import Event, Finish, Start, TextDelta
 from inference.reports import LoadReport
-from inference.types import (
-    ChatRequest,
-    Event,
-    Finish,
-    Kind,
-    Message,
-    ModelSpec,
-    Sampling,
-    Start,
-    TextDelta,
-)
+from inference.types import ChatRequest, Kind, Message, ModelSpec, Sampling
 
 BUILTIN = Path(inference.builtin.__file__).parent
 GREEDY = Sampling(temperature=0.0)

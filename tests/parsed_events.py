@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from inference.types import Event, ReasoningDelta, TextDelta, ToolCall
+from inference.events import Event, ReasoningDelta, TextDelta
+from inference.types import ToolCall
 
 Seen = list[tuple[object, ...]]
 

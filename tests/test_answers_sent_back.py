@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from compat_api import anthropic, ollama, openai
 from compat_api.dialect import Dialect
 from compat_api.openai.response_requests import ResponsesRequest
-from inference.types import ChatRequest, Event, Message
+from inference.events import Event
+from inference.types import ChatRequest, Message
 
 QUESTION = {"role": "user", "content": "a"}
 Back = Callable[[dict[str, Any]], dict[str, Any]]

@@ -30,7 +30,8 @@ from compat_api import anthropic, ollama, openai
 from compat_api.dialect import unbroken
 from compat_api.generation import DIALECTS
 from compat_api.openai.response_requests import ResponsesRequest
-from inference.types import Event, ReasoningDelta, TextDelta, ToolCall
+from inference.events import Event, ReasoningDelta, TextDelta
+from inference.types import ToolCall
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 DURATIONS = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")

@@ -12,7 +12,8 @@ from compat_api.openai.response_events import ResponseEncoder
 from compat_api.openai.response_requests import parse_responses
 from compat_api.openai.responses import ChatEncoder
 from inference.errors import BadRequest
-from inference.types import Finish, ToolCall
+from inference.events import Finish
+from inference.types import ToolCall
 
 FINISH = Finish(
     reason="stop", prompt_tokens=1, completion_tokens=1, total_s=0, load_s=0, prefill_s=0, decode_s=0

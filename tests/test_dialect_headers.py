@@ -9,8 +9,9 @@ from msgspec import structs
 
 from compat_api import headers
 from inference.errors import BadRequest
+from inference.events import Start
 from inference.route_facts import Route
-from inference.types import Placement, Start
+from inference.types import Placement
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import pytest
 from engines import DEMO, GREEDY, ask, events_of, finish_of, run, running_engine, text_of
 from msgspec import structs
 
+from inference.events import ReasoningDelta
 from inference.tools.families import FAMILIES
-from inference.types import Constraint, ReasoningDelta, Tool, ToolCall, ToolChoice
+from inference.types import Constraint, Tool, ToolCall, ToolChoice
 
 ALARM = Tool(
     name="set_alarm",

@@ -30,7 +30,8 @@ from inference.errors import (
     ShuttingDown,
     WorkerDied,
 )
-from inference.types import Constraint, EmbedRequest, Event, LoadRequest
+from inference.events import Event
+from inference.types import Constraint, EmbedRequest, LoadRequest
 
 
 def worker_pid(engine: Engine) -> int:

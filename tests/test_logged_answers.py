@@ -16,8 +16,9 @@ from msgspec import structs
 from compat_api import ollama, openai
 from compat_api.dialect import Dialect
 from compat_api.openai.response_requests import ResponsesRequest
+from inference.events import Event, ReasoningDelta, TextDelta
 from inference.shown_token import Token
-from inference.types import ChatRequest, Event, ReasoningDelta, TextDelta
+from inference.types import ChatRequest
 
 FEW = settings(max_examples=60, deadline=None)
 figures = st.one_of(st.floats(-60, 0, width=32), st.sampled_from((-math.inf, math.nan)))

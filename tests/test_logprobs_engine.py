@@ -12,8 +12,9 @@ from engines import DEMO, ask, babble, events_of, run, running_engine, text_of
 from numpy.typing import NDArray
 
 from inference.engine import Engine
+from inference.events import Event, TextDelta
 from inference.shown_token import Token
-from inference.types import ChatRequest, Event, Sampling, TextDelta
+from inference.types import ChatRequest, Sampling
 
 TOKENS = 12
 

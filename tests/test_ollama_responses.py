@@ -11,8 +11,9 @@ import pytest
 from compat_api.ollama import responses
 from compat_api.ollama.responses import Encoder
 from compat_api.timestamps import Stamps, rfc3339
+from inference.events import Embeddings, Finish, ReasoningDelta, Start, TextDelta
 from inference.route_facts import Route
-from inference.types import Embeddings, EmbedRequest, Finish, ReasoningDelta, Start, TextDelta, ToolCall
+from inference.types import EmbedRequest, ToolCall
 
 ROUTE = Route(requested="NPU", routed="CPU", executed="CPU", reason="preferred")
 START = Start(route=ROUTE, model_digest="ab", prompt_tokens=12, queue_s=0.0, load_s=0.25)

@@ -13,17 +13,9 @@ from msgspec import structs
 
 from compat_api.openai import responses
 from compat_api.openai.responses import ChatEncoder
+from inference.events import Embeddings, Finish, ReasoningDelta, Start, TextDelta
 from inference.route_facts import Route
-from inference.types import (
-    ChatRequest,
-    Embeddings,
-    EmbedRequest,
-    Finish,
-    ReasoningDelta,
-    Start,
-    TextDelta,
-    ToolCall,
-)
+from inference.types import ChatRequest, EmbedRequest, ToolCall
 
 ROUTE = Route(requested="NPU", routed="CPU", executed="CPU", reason="preferred")
 START = Start(route=ROUTE, model_digest="ab", prompt_tokens=12, queue_s=0.0, load_s=0.0)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from parsed_events import Seen, seen
 
+from inference.events import Event, TextDelta
 from inference.output_parser import OutputParser
-from inference.types import Event, TextDelta, Tool, ToolCall
+from inference.types import Tool, ToolCall
 
 TOOLS = (Tool(name="weather"),)
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Zürich"}}\n</tool_call>'

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parsed_events import Seen, seen
 
+from inference.events import Event
 from inference.output_parser import OutputParser
 from inference.tools.qwen_coder import QWEN_CODER, TAGS
-from inference.types import Event, Message, Tool, ToolCall
+from inference.types import Message, Tool, ToolCall
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -9,7 +9,7 @@ import pytest
 
 from compat_api.several import merged
 from inference.errors import WorkerDied
-from inference.types import Event, TextDelta
+from inference.events import Event, TextDelta
 
 Batches = AsyncGenerator[list[Event], None]
 

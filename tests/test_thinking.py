@@ -19,9 +19,10 @@ from compat_api.anthropic.requests import parse_messages
 from compat_api.ollama import requests as ollama
 from compat_api.openai.requests import parse_chat
 from inference.chat_template import ChatTemplate
+from inference.events import Event, ReasoningDelta
 from inference.output_parser import OutputParser
 from inference.thinking import think_tags
-from inference.types import ChatRequest, Event, Message, ReasoningDelta, ToolCall
+from inference.types import ChatRequest, Message, ToolCall
 
 GPT_OSS = "<|channel|>{{ reasoning_effort | default('medium') }}"
 

@@ -11,13 +11,14 @@ import pytest
 from tokenizer_kinds import KINDS, SPECIAL, TAGS, byte_level, spec_of
 from tokenizers import Tokenizer
 
+from inference.events import Event, ReasoningDelta, TextDelta
 from inference.output_parser import OutputParser
 from inference.token_log import PlacedParser, TokenLog
 from inference.tokenizer import TextCodec
 from inference.tools.channels import CHANNELS
 from inference.tools.families import FAMILIES
 from inference.tools.hermes import HERMES
-from inference.types import Event, ReasoningDelta, TextDelta, Tool
+from inference.types import Tool
 
 TOOLS = (Tool(name="f"),)
 CALL = '{"name": "f", "arguments": {"city": "Zürich"}}'

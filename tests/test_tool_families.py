@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parsed_events import Seen, seen
 
+from inference.events import Event
 from inference.output_parser import OutputParser
 from inference.tools.families import FAMILIES, family_of
-from inference.types import Event, Tool
+from inference.types import Tool
 
 TOOLS = (Tool(name="weather"),)
 ZURICH = ("call", "weather", {"city": "Zürich"})

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import orjson
 
 from compat_api import errors
-from inference.types import ChatRequest, Event, Finish, ReasoningDelta, Start, TextDelta, ToolCall
+from inference.events import Event, Finish, ReasoningDelta, Start, TextDelta
+from inference.types import ChatRequest, ToolCall
 
 _Open = Literal["", "text", "thinking"]
 

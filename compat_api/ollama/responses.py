@@ -11,17 +11,9 @@ from compat_api import errors, timestamps
 from compat_api.dialect import floats, ndjson
 from compat_api.logprobs import entry
 from compat_api.timestamps import nanoseconds
+from inference.events import Embeddings, Event, Finish, ReasoningDelta, TextDelta
 from inference.shown_token import Token
-from inference.types import (
-    ChatRequest,
-    Embeddings,
-    EmbedRequest,
-    Event,
-    Finish,
-    ReasoningDelta,
-    TextDelta,
-    ToolCall,
-)
+from inference.types import ChatRequest, EmbedRequest, ToolCall
 
 Answer = Callable[[str], bytes]
 """done_reason -> body."""

@@ -10,7 +10,8 @@ from msgspec import structs
 from compat_api.dialect import Several
 from compat_api.openai.responses import finish_of, usage_of
 from inference.errors import BadRequest
-from inference.types import ChatRequest, Event, Finish
+from inference.events import Event, Finish
+from inference.types import ChatRequest
 
 MOST = 32
 """Answers to one request: as many as one device generates at a time."""

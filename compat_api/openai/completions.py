@@ -19,8 +19,9 @@ from compat_api.openai.requests import GenerationBody, sampling_of
 from compat_api.openai.responses import FINGERPRINT, AnswerEncoder, finish_of, joined, usage_of
 from compat_api.refusals import refuse, require_model
 from inference.errors import BadRequest
+from inference.events import Event, Finish, TextDelta
 from inference.tokenizer import TextCodec
-from inference.types import ChatRequest, Event, Finish, Message, TextDelta
+from inference.types import ChatRequest, Message
 
 
 class CompletionBody(GenerationBody):

@@ -14,8 +14,9 @@ from compat_api.logprobs import bounded, entry
 from compat_api.openai.completions import NO_LOGPROBS, CompletionEncoder
 from compat_api.openai.response_events import ResponseEncoder
 from compat_api.openai.responses import DELTA_END, ChatEncoder
+from inference.events import Event, TextDelta
 from inference.shown_token import Token
-from inference.types import ChatRequest, Event, TextDelta
+from inference.types import ChatRequest
 
 
 def _entries(tokens: Sequence[Token]) -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ import orjson
 
 from compat_api.openai.custom_tools import text_of
 from compat_api.openai.response_requests import ResponsesRequest
-from inference.types import ChatRequest, Event, Finish, ReasoningDelta, Start, TextDelta, ToolCall
+from inference.events import Event, Finish, ReasoningDelta, Start, TextDelta
+from inference.types import ChatRequest, ToolCall
 
 _ALWAYS: Final[dict[str, Any]] = {
     "error": None,

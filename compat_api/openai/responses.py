@@ -13,16 +13,8 @@ import orjson
 from compat_api import errors
 from compat_api.dialect import floats, sse
 from compat_api.openai.custom_tools import CustomToolsRequest, chat_call
-from inference.types import (
-    ChatRequest,
-    Embeddings,
-    EmbedRequest,
-    Event,
-    Finish,
-    ReasoningDelta,
-    TextDelta,
-    ToolCall,
-)
+from inference.events import Embeddings, Event, Finish, ReasoningDelta, TextDelta
+from inference.types import ChatRequest, EmbedRequest, ToolCall
 
 DONE = sse(b"[DONE]")
 DELTA_END = b'},"finish_reason":null}]}\n\n'

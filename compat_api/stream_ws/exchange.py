@@ -16,7 +16,8 @@ from compat_api.request_log import RequestLog
 from compat_api.stream_ws import requests, responses
 from inference import engine
 from inference.errors import ShuttingDown, WorkerDied
-from inference.types import ChatRequest, Finish, ModelSpec, Placement, Start
+from inference.events import Finish, Start
+from inference.types import ChatRequest, ModelSpec, Placement
 from registry import store
 from registry.key import Key
 

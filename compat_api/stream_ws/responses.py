@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from compat_api.errors import Failure
-from inference.types import Event, Finish, ReasoningDelta, Start, TextDelta
+from inference.events import Event, Finish, ReasoningDelta, Start, TextDelta
 
 _CODES = {
     400: "invalid_request",

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from inference.backend import ChatJob
 from inference.errors import ContextLengthExceeded, InferenceError
+from inference.events import Event, Finish, FinishReason
 from inference.meter import Meter
 from inference.output_parser import OutputParser
 from inference.run import Run
 from inference.token_ids import without_stop
 from inference.token_log import PlacedParser, TokenLog
 from inference.tokenizer import TextCodec
-from inference.types import Event, Finish, FinishReason
 
 T = TypeVar("T")
 

@@ -17,12 +17,13 @@ from inference.config import EngineConfig
 from inference.device_names import kind_of
 from inference.embedding_cache import EmbeddingCache
 from inference.errors import ContextLengthExceeded, DeadlineExceeded, LoadFailed
+from inference.events import Embeddings, Event, Start
 from inference.pool import Lease, Pool
 from inference.route_facts import Candidate, Route
 from inference.run import Run
 from inference.states import DeviceState
 from inference.texts import Texts
-from inference.types import Embeddings, Event, ModelSpec, Start
+from inference.types import ModelSpec
 from inference.vectors import shortened
 from inference.worker import messages as wire
 
