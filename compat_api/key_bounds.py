@@ -1,4 +1,5 @@
-"""What a caller's key allows of a request: its model, its devices, its priority. One place for all dialects."""
+"""What a caller's key allows of a request: its model, its devices, its priority, other servers. One place for all
+dialects."""
 
 from __future__ import annotations
 
@@ -12,10 +13,15 @@ from registry.model_info import ModelInfo
 
 
 def within(key: Key | None, wished: Placement) -> Placement:
-    """The wish, with the key's devices, and no more urgent than the key allows."""
+    """The wish, with the key's devices, no more urgent than the key allows, and on this machine where it says so."""
     if key is None:
         return wished
-    return structs.replace(wished, allowed=key.devices, priority=min(wished.priority, key.priority))
+    return structs.replace(
+        wished,
+        allowed=key.devices,
+        priority=min(wished.priority, key.priority),
+        remote=wished.remote and key.remote,
+    )
 
 
 def check_names(key: Key | None, *asked: str) -> None:

@@ -38,6 +38,7 @@ from inference.events import Embeddings, Event
 from inference.machine_state import conditions
 from inference.modes import LOOK_S, Efficiency
 from inference.pool import Pool
+from inference.remote import RemoteSpec
 from inference.reports import LoadReport
 from inference.route_facts import Plan
 from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
@@ -80,6 +81,7 @@ class Engine:
         self._constraints = ConstraintChecks(self._pool.spare)
         self._backends: dict[str, Backend] = {}
         self.efficiency = Efficiency()
+        self.remotes: tuple[RemoteSpec, ...] = ()
         self._records: deque[RequestRecord] = deque(maxlen=RECORDS)
         self._active = 0
         self._idle = asyncio.Event()
@@ -179,6 +181,10 @@ class Engine:
         self._pool.room.devices = budgets
         self._pool.follow(models)
 
+    def follow_remotes(self, remotes: tuple[RemoteSpec, ...]) -> None:
+        """The other servers, as the registry has them now, in the place of those before."""
+        self.remotes = remotes
+
     async def prompt_ids(self, spec: ModelSpec, request: ChatRequest) -> list[int]:
         """Exact: the rendered prompt in the model's own tokens, as a generation would have it."""
         preparation.check_capabilities(spec, request)
@@ -243,14 +249,9 @@ class Engine:
     def _plan(
         self, spec: ModelSpec, request: ChatRequest | EmbedRequest | LoadRequest, prompt_tokens: int = 0
     ) -> Plan:
+        readings = self.telemetry.readings()
         plan = planning.plan(
-            self.config,
-            self.efficiency,
-            self.telemetry.readings(),
-            self._backends,
-            spec,
-            request,
-            prompt_tokens,
+            self.config, self.efficiency, readings, self._backends, spec, request, prompt_tokens
         )
         if plan.load_in_background:
             self._load_in_background(spec, plan.load_in_background, request.keep_alive_s)

@@ -21,7 +21,7 @@ from inference.errors import InferenceError
 from inference.types import LoadRequest, Placement
 from npuproxy import listening
 from npuproxy.jobs import Jobs
-from registry import efficiency, store
+from registry import backends, efficiency, store
 from registry.key_ring import RING
 from registry.key_use import USE
 from registry.records import Records
@@ -59,8 +59,9 @@ class Lifecycle:
         """Returns when requests may be answered. `adopt` takes a further listening socket."""
         engines.install(self._engine)
         await self._engine.start()
-        mode = efficiency.Follower(self._engine)
-        watch = Watch(store.follow, RING.follow, mode.follow, partial(self._records.follow, self._engine))
+        mode, servers = efficiency.Follower(self._engine), backends.Follower(self._engine, self._port)
+        records = partial(self._records.follow, self._engine)
+        watch = Watch(store.follow, RING.follow, mode.follow, servers.follow, records)
         await watch.look()  # budgets hold from the first load on
         self._run(watch.run())
         self._run(USE.keep())

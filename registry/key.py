@@ -33,6 +33,8 @@ class Key(Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     """Names in lower case, always with a tag; `*` stands for anything."""
     devices: tuple[str, ...] = ()
+    remote: bool = True
+    """Other servers may answer its requests."""
     priority: int = 3
     requests_per_minute: int = 0
     tokens_per_minute: int = 0

@@ -74,6 +74,7 @@ def of(row: ApiKey) -> Key:
         scope=row.scope,
         models=tuple(_with_tag(name) for name in _entries(row.models_allowed.lower())),
         devices=tuple(_entries(row.devices_allowed)),
+        remote=row.remote_allowed,
         priority=row.priority,
         requests_per_minute=row.requests_per_minute or 0,
         tokens_per_minute=row.tokens_per_minute or 0,

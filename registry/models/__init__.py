@@ -2,6 +2,7 @@
 
 from registry.models.alias import Alias
 from registry.models.api_key import ApiKey, ApiKeyUse
+from registry.models.backend import Backend
 from registry.models.change import Change, Stamped
 from registry.models.compile_cache import CompileCache
 from registry.models.device import Device
@@ -15,6 +16,7 @@ __all__ = [
     "Alias",
     "ApiKey",
     "ApiKeyUse",
+    "Backend",
     "Change",
     "CompileCache",
     "Device",

@@ -41,6 +41,11 @@ class ApiKey(Stamped):
     devices_allowed = models.CharField(
         "devices", max_length=200, blank=True, help_text="NPU, GPU, GPU.1, CPU between commas; empty: all"
     )
+    remote_allowed = models.BooleanField(
+        "other servers",
+        default=True,
+        help_text="whether its requests may be answered by other servers; else they never leave this machine",
+    )
     priority = models.PositiveSmallIntegerField(
         "highest priority", choices=Priority.choices, default=Priority.CRITICAL
     )

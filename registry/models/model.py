@@ -60,6 +60,9 @@ class Model(Stamped):
     builtin = models.BooleanField(default=False, help_text="ships with the program")
     format = models.CharField(max_length=16, choices=Formats, default=Formats.OPENVINO)
     pinned = models.BooleanField(default=False, help_text="never unloaded to make room")
+    local_only = models.BooleanField(
+        default=False, help_text="its requests never leave this machine, whatever other servers have it"
+    )
     modified_at = models.DateTimeField(
         default=timezone.now, db_index=True, help_text="when its content last changed"
     )
@@ -162,6 +165,7 @@ class Model(Stamped):
             ),
             tool_parser=tool_parser(self.parameters),
             pinned=self.pinned,
+            local_only=self.local_only,
         )
 
     @property
