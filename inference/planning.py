@@ -12,9 +12,12 @@ from inference.config import EngineConfig
 from inference.device_names import chain, resolve_device, target
 from inference.machine_state import heat
 from inference.modes import Efficiency
-from inference.route_facts import Facts, Plan
+from inference.route_facts import Candidate, Facts, Plan
 from inference.telemetry.readings import Readings
 from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
+
+FEW_TEXTS = 3
+"""Of one request: so many and fewer are embedded on the NPU, more on the CPU (routing-spec 10)."""
 
 
 def plan(
@@ -33,19 +36,26 @@ def plan(
         structs.replace(backend.candidate(spec, num_ctx), readings=heat(readings, name))
         for name, backend in backends.items()
     )
+    if chat is not None and chat.choices > 1:
+        candidates = _at_once(candidates)
     names = tuple(backends)
+    device, busy_wait_s = config.device, config.busy_wait_s
+    order = chain(device, config.fallback_device)
+    if spec.kind == "embedding":
+        device, busy_wait_s = embedding_device(config, request, candidates)
+        order = chain(device, "CPU")
     facts = Facts(
         prompt_tokens=prompt_tokens,
-        preferred=tuple(dict.fromkeys(resolve_device(name, names) for name in _chain(config, spec))),
+        preferred=tuple(dict.fromkeys(resolve_device(name, names) for name in order)),
         target=target(wishes.device, names),
         allowed=wishes.allowed,
         strict=wishes.strict,
         logprobs=chat is not None and chat.logprobs,
-        busy_wait_s=config.busy_wait_s,
+        busy_wait_s=busy_wait_s,
         stored_mode=efficiency.stored,
         mode=efficiency.now.mode,
         mode_by_battery=efficiency.now.battery,
-        scored=config.measured_routing or _device(config, spec) == "AUTO",
+        scored=config.measured_routing or device == "AUTO",
         latency_critical=wishes.latency_critical,
         power_efficient=wishes.power_efficient,
         max_latency_s=None if wishes.max_latency_ms is None else wishes.max_latency_ms / 1000,
@@ -54,12 +64,30 @@ def plan(
     return routing.choose(facts, candidates)
 
 
-def _device(config: EngineConfig, spec: ModelSpec) -> str:
-    return config.device if spec.kind == "chat" else config.embedding_device
+def embedding_device(
+    config: EngineConfig, request: ChatRequest | EmbedRequest | LoadRequest, candidates: tuple[Candidate, ...]
+) -> tuple[str, float]:
+    """Where texts are wanted, and for how many seconds they may wait for it.
+
+    A few texts go to the NPU, many to the CPU, until the times of every device are known: those decide then. One that
+    is at work is passed over, for what it does may be a long answer.
+    """
+    if config.embedding_device != "auto":
+        return config.embedding_device, config.busy_wait_s
+    if all(candidate.expected_s is not None for candidate in candidates):
+        return "AUTO", 0.0
+    texts = len(request.ids or request.texts) if isinstance(request, EmbedRequest) else 0
+    has_npu = any(candidate.kind == "npu" and candidate.available for candidate in candidates)
+    return ("NPU" if has_npu and texts <= FEW_TEXTS else "CPU"), 0.0
 
 
-def _chain(config: EngineConfig, spec: ModelSpec) -> tuple[str, ...]:
-    if spec.kind == "chat":
-        return chain(config.device, config.fallback_device)
-    pinned = config.embedding_device
-    return chain("CPU" if pinned == "auto" else pinned, "CPU")
+def _at_once(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Without the NPUs where another device can take several answers together."""
+    alone = "it gives one answer at a time, and several were asked for"
+    able = [found for found in candidates if found.kind != "npu" and found.available and not found.incapable]
+    if not able:
+        return candidates
+    return tuple(
+        structs.replace(found, incapable=found.incapable or alone) if found.kind == "npu" else found
+        for found in candidates
+    )

@@ -228,6 +228,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """True: drop the oldest messages until it fits; None: as NPU_PROXY_OVERFLOW says."""
     logprobs: bool = False
     """Text comes with its tokens and their log probabilities."""
+    choices: int = 1
+    """So many answers are wanted at once, of this prompt and of those beside it; each is a request of its own."""
     raw: bool = False
     """The only message is the prompt as it stands: no template, nothing of the model's own, control tokens count."""
     suffix: str = ""

@@ -1,6 +1,7 @@
 """The real server as a child process, for every test that speaks to one.
 
     server          one for the session on the default event loop; with the marker `loop`, on both in turn
+    npu_server      one for the session with an emulated NPU beside the CPU, both built-in models loaded on both
     serve(**env)    a server of the test's own, with these variables; ended with the test
     hub             a hub of models, empty, that can be made to fail (tests/hub_process.py, tests/hub_repositories.py)
     asks_hub        this process asks that hub
@@ -177,6 +178,37 @@ def server(event_loop: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield running.wait_until_ready()
     finally:
         running.stop()
+
+
+NPU_PROMPT = 256
+"""Prompt tokens that the emulated NPU of `npu_server` is compiled for."""
+
+
+@pytest.fixture(scope="session")
+def npu_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A ready server that the tests share: leave it as it was found. The NPU is preferred, and has one slot."""
+    running = start_server(
+        tmp_path_factory.mktemp("server-npu"),
+        NPU_PROXY_NPU_EMULATION="true",
+        NPU_PROXY_MAX_PROMPT_LEN=str(NPU_PROMPT),
+        OLLAMA_KEEP_ALIVE="-1",
+    )
+    try:
+        running.wait_until_ready()
+        for device in ("CPU", "NPU"):
+            for path, body in (("embed", {"model": "all-minilm"}), ("generate", {"model": "demo"})):
+                load(f"{running.url}/api/{path}", body, device)
+        yield running
+    finally:
+        running.stop()
+
+
+def load(url: str, body: dict[str, str], device: str) -> None:
+    """Loads a model on this device and no other."""
+    headers = {"Content-Type": "application/json", "X-Target-Backend": device, "X-Target-Strict": "true"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        assert answer.status == 200
 
 
 Serve = Callable[..., RunningServer]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
-from conftest import RunningServer, start_server
+from conftest import RunningServer
 from hypothesis import given
 from hypothesis import strategies as st
 from server_rows import eventually
@@ -103,16 +102,6 @@ def test_nobody_waits_for_ever_beside_a_stream_of_critical_ones(priorities: list
 # --- over HTTP --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def one_slot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """With an emulated NPU, which runs one request at a time."""
-    running = start_server(tmp_path_factory.mktemp("one-slot"), NPU_PROXY_NPU_EMULATION="true")
-    try:
-        yield running.wait_until_ready()
-    finally:
-        running.stop()
-
-
 @dataclass
 class Answered:
     priority: str
@@ -139,13 +128,13 @@ def ask(server: RunningServer, **headers: str) -> Answered:
     return Answered(name, first_byte_at, asked_at, float(answer.headers["X-NPU-Proxy-Queue-Ms"]))
 
 
-def test_a_critical_request_starts_next_and_all_the_others_are_answered(one_slot: RunningServer) -> None:
-    ask(one_slot)
+def test_a_critical_request_starts_next_and_all_the_others_are_answered(npu_server: RunningServer) -> None:
+    ask(npu_server)
     with ThreadPoolExecutor(24) as pool:
-        crowd = [pool.submit(ask, one_slot, **{"X-Priority": "best-effort"}) for _ in range(20)]
+        crowd = [pool.submit(ask, npu_server, **{"X-Priority": "best-effort"}) for _ in range(20)]
         eventually(lambda: any(one.done() for one in crowd))
-        urgent = pool.submit(ask, one_slot, **{"X-Priority": "critical"})
-        live = pool.submit(ask, one_slot, **{"X-Media-Type": "realtime"})
+        urgent = pool.submit(ask, npu_server, **{"X-Priority": "critical"})
+        live = pool.submit(ask, npu_server, **{"X-Media-Type": "realtime"})
         answers = [one.result(120) for one in (*crowd, urgent, live)]
     asked_at = min(answers[-1].asked_at, answers[-2].asked_at)
     after = sorted(
@@ -156,10 +145,10 @@ def test_a_critical_request_starts_next_and_all_the_others_are_answered(one_slot
     assert len(answers) == 22
 
 
-def test_the_time_in_line_is_told_truly(one_slot: RunningServer) -> None:
-    ask(one_slot)
+def test_the_time_in_line_is_told_truly(npu_server: RunningServer) -> None:
+    ask(npu_server)
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda _: ask(one_slot), range(6)))
+        answers = list(pool.map(lambda _: ask(npu_server), range(6)))
     assert min(one.queue_ms for one in answers) == 0
     assert max(one.queue_ms for one in answers) > 0
     for one in answers:

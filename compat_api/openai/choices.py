@@ -66,7 +66,9 @@ def several(prompts: Sequence[ChatRequest], n: int | None) -> ChatRequest | Seve
         )
     if each == len(prompts) == 1:
         return prompts[0]
-    return Several(tuple(_another(prompt, choice) for prompt in prompts for choice in range(each)), each)
+    wanted = each * len(prompts)
+    counted = [structs.replace(prompt, choices=wanted) for prompt in prompts]
+    return Several(tuple(_another(prompt, choice) for prompt in counted for choice in range(each)), each)
 
 
 def _another(prompt: ChatRequest, choice: int) -> ChatRequest:

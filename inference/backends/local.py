@@ -43,6 +43,9 @@ class LocalBackend:
         self.kind = kind_of(device, full_name)
         self.emulated = emulated
         self.queue = DeviceQueue(SLOTS.get(device.partition(".")[0], BATCHING_SLOTS), config.max_queue)
+        batches = self.queue.slots > 1
+        self._embedding_queue = DeviceQueue(BATCHING_SLOTS, config.max_queue) if batches else self.queue
+        """A lane of their own where the device can do both: no vector waits for long answers to end."""
         self._config = config
         self._pool = pool
         self._texts = texts
@@ -73,16 +76,16 @@ class LocalBackend:
                 fits_memory=False,
                 load_failed=str(error),
             )
-        limit = min(limit, plan.limit_tokens)
+        limit, queue = min(limit, plan.limit_tokens), self._queue(spec)
         if plan.max_prompt_len:
             limit = min(limit, min(plan.max_prompt_len, self._config.token_limit) + 1)
         return Candidate(
             device=self.id,
             kind=self.kind,
-            queue=self.queue.waiting,
+            queue=queue.waiting,
             limit_tokens=min(limit, num_ctx) if num_ctx else limit,
             ready=ready,
-            wait_s=self.queue.expected_wait_s(),
+            wait_s=queue.expected_wait_s(),
             load_s=0.0 if ready else self._pool.rest_of_load_s(spec, self.id),
             fits_memory=held is not None or self._pool.fits(spec, self.id, plan),
             logprobs=not plan.max_prompt_len,
@@ -91,11 +94,16 @@ class LocalBackend:
         )
 
     def state(self) -> DeviceState:
+        """Generations and embeddings together; the slots are those of generations."""
+        lanes = {self.queue, self._embedding_queue}
         return DeviceState(
-            id=self.id, full_name=self.full_name, available=True, slots=self.queue.slots, running=self.queue.running,
-            waiting=self.queue.waiting, emulated=self.emulated, cache_hits=self.cache.hits,
-            cache_misses=self.cache.misses,
+            id=self.id, full_name=self.full_name, available=True, slots=self.queue.slots,
+            running=sum(lane.running for lane in lanes), waiting=sum(lane.waiting for lane in lanes),
+            emulated=self.emulated, cache_hits=self.cache.hits, cache_misses=self.cache.misses,
         )  # fmt: skip
+
+    def _queue(self, spec: ModelSpec) -> DeviceQueue:
+        return self._embedding_queue if spec.kind == "embedding" else self.queue
 
     async def load(self, spec: ModelSpec, keep_alive_s: float | None) -> None:
         (await self._pool.lease(spec, self.id, keep_alive_s)).release(keep_alive_s)
@@ -128,18 +136,19 @@ class LocalBackend:
 
     async def _admit(self, job: ChatJob | EmbedJob) -> tuple[Lease, Slot]:
         """The model first, then the slot: a load never keeps a slot from others."""
-        self.queue.check_room()
-        self.queue.loading += 1
+        queue = self._queue(job.spec)
+        queue.check_room()
+        queue.loading += 1
         try:
             async with asyncio.timeout(_left_s(job)):
                 lease = await self._pool.lease(job.spec, self.id, job.request.keep_alive_s)
         except TimeoutError:  # the load goes on: the next request finds it further
             raise DeadlineExceeded("X-Deadline-Ms passed while the model was loaded") from None
         finally:
-            self.queue.loading -= 1
+            queue.loading -= 1
         priority, timeout_s = job.request.placement.priority, self._config.queue_timeout_s
         try:
-            slot = await self.queue.acquire(priority, timeout_s, _left_s(job))
+            slot = await queue.acquire(priority, timeout_s, _left_s(job))
         except BaseException:
             lease.release()
             raise
