@@ -17,6 +17,13 @@ from inference.types import ChatRequest, EmbedRequest, ToolCall
 Delta = TextDelta | ReasoningDelta | ToolCall
 
 
+class WireError(Exception):
+    """An error inside an answer, in that server's words, or what is wrong with the answer, in ours.
+
+    No backend is named here: whoever talks to it makes RemoteFailed of this.
+    """
+
+
 class Call(Struct, frozen=True):
     """One POST."""
 
@@ -32,6 +39,10 @@ class Ended(Struct, frozen=True, kw_only=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    """Of the prompt: those it needed no prefill for."""
+    load_s: float | None = None
+    """What it took to load the model over there, before the prefill."""
     stop_sequence: str = ""
 
 
@@ -53,9 +64,17 @@ class Reader(Protocol):
     """Reads one streamed answer. Created for one request, fed its bytes in order, cut anywhere."""
 
     def feed(self, data: bytes) -> list[Delta | Ended]:
-        """What these bytes complete; Ended once, at last. Tool calls are whole.
+        """What these bytes complete; Ended once, at last. Tool calls are whole, and thoughts are left out where the
+        request wants none.
 
-        Raises RemoteFailed for an error inside the stream and for what is not in this API.
+        Raises WireError for an error inside the stream and for what is not in this API.
+        """
+        ...
+
+    def end(self) -> list[Delta | Ended]:
+        """The connection gives no more bytes: what was still held back, nothing where Ended has come already.
+
+        Raises WireError for an answer that is not complete.
         """
         ...
 
@@ -77,6 +96,12 @@ class Wire(Protocol):
         """Always streamed. `model`: as that server spells it."""
         ...
 
+    def simpler(self, call: Call, words: str) -> Call | None:
+        """The same call, spelled as a server wants it that refused it (400 or 422) with these words: without a field
+        it does not know and whose absence changes nothing, or with one by its other name. None: the words are about
+        something else. Not the same again, so it can be asked until None."""
+        ...
+
     def reader(self, request: ChatRequest) -> Reader: ...
 
     def embed(self, request: EmbedRequest, model: str) -> Call:
@@ -84,11 +109,12 @@ class Wire(Protocol):
         ...
 
     def vectors(self, body: bytes) -> tuple[tuple[list[float], ...], int | None]:
-        """In the order of the texts, with the prompt tokens as counted there. Raises RemoteFailed."""
+        """In the order of the texts, whole and as long as they came: `dimensions` and the norm are the caller's part.
+        With them the prompt tokens as counted there. Raises WireError."""
         ...
 
     def models(self, body: bytes) -> tuple[Listed, ...]:
-        """Raises RemoteFailed."""
+        """Raises WireError."""
         ...
 
     def refusal(self, body: bytes) -> str:

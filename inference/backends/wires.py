@@ -1,0 +1,10 @@
+"""The APIs of other servers that are spoken here, by the protocol that a backend's row names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from inference.backends.openai import OpenAiWire
+from inference.backends.wire import Wires
+
+WIRES: Final[Wires] = {"openai": OpenAiWire()}
