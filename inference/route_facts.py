@@ -42,6 +42,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """It gives a log probability with each token."""
     expected_s: float | None = None
     """How long the answer takes once it runs, by what was measured; None before three requests were."""
+    expected_watts: float | None = None
+    """What it draws meanwhile, by what was measured."""
     readings: Readings = UNKNOWN
 
 

@@ -22,7 +22,7 @@ from inference.errors import (
     NotAllowed,
 )
 from inference.route_facts import CHAINED, Candidate, Choice, Facts, Plan, Route
-from inference.scoring import ASSUMED, Cost, Excess, Limits, excess, purpose, score, weights
+from inference.scoring import ASSUMED, Cost, Excess, Limits, excess, score, weighing
 
 
 def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
@@ -130,39 +130,51 @@ def _within_limits(facts: Facts, wanted: str, usable: list[Candidate], faults: d
     costs = _costs(usable)
     asked = Limits(latency_s=facts.max_latency_s, watts=facts.max_watts)
     bound = _bound_by_mode(asked, facts)
-    found = {c.device: excess(costs[c.device], asked if c.device == facts.target else bound) for c in usable}
-    over = sorted(((found[c.device], c) for c in usable if found[c.device]), key=lambda pair: pair[0].ratio)  # type: ignore[union-attr]
-    within = [c for c in usable if not found[c.device]]
+    within: list[Candidate] = []
+    over: list[tuple[Excess, str]] = []
+    for c in usable:
+        why = excess(costs[c.device], asked if c.device == facts.target else bound)
+        if why is None:
+            within.append(c)
+        else:
+            over.append((why, c.device))
+            faults[c.device] = _limit_fault(facts, why)
+    over.sort(key=lambda pair: pair[0].ratio)
     if not within and facts.strict:
-        figures = "; ".join(f"{c.device} {why.limit}: {why.figures}" for why, c in over if why)
+        figures = "; ".join([f"{device} {why.limit}: {why.figures}" for why, device in over])
         raise DeviceUnavailable(f"no device is within the limits: {figures}")
-    faults = faults | {c.device: _limit_fault(facts, why) for why, c in over if why}
-    relaxed = tuple(Choice(device=c.device, reason="limit_relaxed", fallback_reason="") for _, c in over)
+    relaxed = tuple([Choice(device=device, reason="limit_relaxed") for _, device in over])
     if not within:
         return Plan(requested=wanted, choices=relaxed, costs=costs)
-    by_score = facts.by_score and facts.target not in {c.device for c in within}
-    plan = (
-        _scored(facts, wanted, within, costs, faults) if by_score else _chained(facts, wanted, within, faults)
-    )
-    return structs.replace(plan, choices=plan.choices + relaxed, costs=costs)
+    if facts.by_score and not any(c.device == facts.target for c in within):
+        choices, background = _scored(facts, within, costs, faults)
+    else:
+        choices, background = _chained(facts, wanted, within, faults)
+    return Plan(requested=wanted, choices=choices + relaxed, load_in_background=background, costs=costs)
 
 
 def _costs(usable: list[Candidate]) -> dict[str, Cost]:
-    """Measured times where every candidate has them, else assumed ones of all: the two are never compared."""
-    measured = all(c.expected_s is not None for c in usable)
-    return {
-        c.device: Cost(
+    """Measured times where every candidate has them, else assumed ones of all: the two are never compared. Measured
+    watts likewise."""
+    times = all(c.expected_s is not None for c in usable)
+    powers = all(c.expected_watts is not None for c in usable)
+    costs = {}
+    for c in usable:
+        assumed = ASSUMED[c.kind]
+        watts = c.readings.watts
+        if watts is None:
+            watts = c.expected_watts if powers else assumed.watts
+        costs[c.device] = Cost(
             kind=c.kind,
             local=c.local,
             delay_s=c.wait_s + c.load_s,
-            latency_s=c.expected_s if measured and c.expected_s is not None else ASSUMED[c.kind].latency_s,
-            watts=ASSUMED[c.kind].watts if c.readings.watts is None else c.readings.watts,
-            priority=ASSUMED[c.kind].priority,
+            latency_s=c.expected_s if times else assumed.latency_s,  # type: ignore[arg-type]  # all have it
+            watts=watts,  # type: ignore[arg-type]
+            priority=assumed.priority,
             queue=c.queue,
             readings=c.readings,
         )
-        for c in usable
-    }
+    return costs
 
 
 def _bound_by_mode(asked: Limits, facts: Facts) -> Limits:
@@ -181,46 +193,67 @@ def _limit_fault(facts: Facts, why: Excess) -> str:
     return {"latency": "latency_critical", "power": "power_efficient", "thermal": "thermal"}[why.limit]
 
 
-def _chained(facts: Facts, wanted: str, usable: list[Candidate], faults: dict[str, str]) -> Plan:
-    def delay_s(candidate: Candidate) -> float:
-        return candidate.wait_s + candidate.load_s
-
-    quick = [c for c in usable if delay_s(c) <= facts.busy_wait_s and (c.ready or c.fits_memory)]
-    first = quick[0] if quick else min(usable, key=delay_s)
-    if facts.target and usable[0].device == facts.target:
-        first = usable[0]  # the caller named it: waiting for it is what was asked for
-    in_order = [first, *(c for c in usable if c is not first)]
-    left_behind = usable[: usable.index(first)]
-    background = next((c.device for c in left_behind if not c.ready and c.load_s > 0 and c.fits_memory), "")
+def _chained(
+    facts: Facts, wanted: str, usable: list[Candidate], faults: dict[str, str]
+) -> tuple[tuple[Choice, ...], str]:
+    """In the order of trying, and what is loaded meanwhile."""
+    place = _first_in_chain(facts, usable)
+    first, left_behind = usable[place], usable[:place]
+    background = ""
+    for c in left_behind:
+        if not c.ready and c.load_s > 0 and c.fits_memory:
+            background = c.device
+            break
     fallback = "" if first.device == wanted else faults.get(wanted) or _why_left(left_behind)
-    choices = tuple(
+    choices = [
         Choice(device=c.device, reason=_reason(facts, c, fallback), fallback_reason=fallback)
-        for c in in_order
-    )
-    return Plan(requested=wanted, choices=choices, load_in_background=background)
+        for c in (first, *left_behind, *usable[place + 1 :])
+    ]
+    return tuple(choices), background
+
+
+def _first_in_chain(facts: Facts, usable: list[Candidate]) -> int:
+    if facts.target and usable[0].device == facts.target:
+        return 0  # the caller named it: waiting for it is what was asked for
+    least, soonest = 0, float("inf")
+    for place, c in enumerate(usable):
+        delay_s = c.wait_s + c.load_s
+        if delay_s <= facts.busy_wait_s and (c.ready or c.fits_memory):
+            return place
+        if delay_s < soonest:
+            least, soonest = place, delay_s
+    return least
 
 
 def _scored(
-    facts: Facts, wanted: str, usable: list[Candidate], costs: dict[str, Cost], faults: dict[str, str]
-) -> Plan:
+    facts: Facts, usable: list[Candidate], costs: dict[str, Cost], faults: dict[str, str]
+) -> tuple[tuple[Choice, ...], str]:
     """The best first. Nobody waits for a long load while another device could begin: it goes on beside the answer."""
-    weighing = weights(facts.mode, urgent=facts.urgent, sparing=facts.sparing)
-    mode = purpose(facts.mode, urgent=facts.urgent, sparing=facts.sparing)
-
-    def rank(candidate: Candidate, cost: Cost) -> tuple[float, ...]:
-        place = mode.order.index(candidate.kind) if candidate.kind in mode.order else len(mode.order)
-        return -score(cost, mode, weighing), place, -cost.priority
-
-    warm = [c for c in usable if c.load_s <= facts.busy_wait_s and (c.ready or c.fits_memory)]
-    ranked = sorted(warm or usable, key=lambda c: rank(c, costs[c.device]))
-    ranked += sorted((c for c in usable if c not in ranked), key=lambda c: rank(c, costs[c.device]))
-    best = min(usable, key=lambda c: rank(c, structs.replace(costs[c.device], delay_s=c.wait_s)))
-    background = best.device if best is not ranked[0] and best.fits_memory and not best.ready else ""
+    weights = weighing(facts.mode, urgent=facts.urgent, sparing=facts.sparing)
+    places, busy_wait_s = weights.places, facts.busy_wait_s
+    ranked: list[tuple[bool, float, int, int, int]] = []
+    best, best_rank = 0, (float("inf"), 0, 0)
+    for index, c in enumerate(usable):
+        cost = costs[c.device]
+        points = score(cost, weights)
+        place = places.get(c.kind, len(places))
+        loads = c.load_s > busy_wait_s or not (c.ready or c.fits_memory)
+        ranked.append((loads, -points, place, -cost.priority, index))
+        if c.load_s:  # as it would rank if it were loaded
+            points = score(structs.replace(cost, delay_s=c.wait_s), weights)
+        if (rank := (-points, place, -cost.priority)) < best_rank:
+            best, best_rank = index, rank
+    ranked.sort()
+    in_order = [usable[entry[-1]] for entry in ranked]
+    wished = usable[best]
+    background = (
+        wished.device if wished is not in_order[0] and wished.fits_memory and not wished.ready else ""
+    )
     fallback = faults.get(facts.target, "") if facts.target else ""
     alone = len(costs) == 1
     reason = "target_unavailable" if fallback else "only_candidate" if alone else _score_reason(facts, usable)
-    choices = tuple(Choice(device=c.device, reason=reason, fallback_reason=fallback) for c in ranked)
-    return Plan(requested=wanted, choices=choices, load_in_background=background)
+    choices = [Choice(device=c.device, reason=reason, fallback_reason=fallback) for c in in_order]
+    return tuple(choices), background
 
 
 def _score_reason(facts: Facts, usable: list[Candidate]) -> str:

@@ -21,7 +21,15 @@ from inference.bench_models import BENCH_NAME, Subject
 from inference.bench_rows import Stage
 from inference.bench_sides import BenchError
 from inference.errors import InferenceError
-from npuproxy import bench_memory, bench_registry, bench_seed, bench_stream, bench_wire, startup
+from npuproxy import (
+    bench_memory,
+    bench_registry,
+    bench_routing,
+    bench_seed,
+    bench_stream,
+    bench_wire,
+    startup,
+)
 from npuproxy.bench_server import ServerTarget
 from registry import folder, names
 from registry.models import Model
@@ -33,7 +41,12 @@ ROWS: tuple[Row, ...] = (
     Row((bench_memory.UNREAD,), bench_memory.unread),
     Row((bench_memory.UNREAD_STREAM,), bench_memory.unread_stream),
 )
-TABLES = {"": ROWS, "--registry": bench_registry.ROWS, "--wire": bench_wire.ROWS}
+TABLES = {
+    "": ROWS,
+    "--registry": bench_registry.ROWS,
+    "--wire": bench_wire.ROWS,
+    "--routing": bench_routing.ROWS,
+}
 """By the flag that asks for it."""
 README = Path(__file__).resolve().parents[3] / "README.md"
 
@@ -53,6 +66,9 @@ class Command(BaseCommand):
         )
         other.add_argument(
             "--wire", action="store_true", help="instead: what each dialect adds to a token of a stream"
+        )
+        other.add_argument(
+            "--routing", action="store_true", help="instead: what the choice of a device costs"
         )
         parser.add_argument(
             "--write", type=Path, metavar="README.md", help="put the table there, between its markers"
@@ -89,7 +105,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _measure(self, options: dict[str, Any]) -> None:
-        table = "--registry" if options["registry"] else "--wire" if options["wire"] else ""
+        table = next((flag for flag in TABLES if flag and options[flag[2:]]), "")
         rows = TABLES[table]
         for name in set(options["rows"] or ()) - {row.name for row in rows}:
             (home,) = (other for other, found in TABLES.items() if name in {row.name for row in found})
@@ -98,7 +114,7 @@ class Command(BaseCommand):
         whole = not (options["rows"] or table)
         if options["write"] and (not whole or options["quick"]):
             raise CommandError(
-                "--write wants the whole table: without --rows, --registry, --wire and --quick"
+                "--write wants the whole table: without --rows, --registry, --wire, --routing and --quick"
             )
         report = bench.measure(self._stage(options), bench.chosen(rows, options["rows"]))
         if options["write"]:
@@ -114,7 +130,7 @@ class Command(BaseCommand):
             sizes = (bench_registry.MODELS // share, bench_registry.DOWNLOADS // share)
             full = bench_registry.FullServer(device, *sizes)
             return Stage(full, [], quick, bench.say)
-        if options["wire"]:
+        if options["wire"] or options["routing"]:
             return Stage(bench_wire.NoServer({}, device), [], quick, bench.say)
         folders = bench.folders(options["cache"])
         subjects = [Subject(name, spec_row(name, path).spec(), device) for name, path in folders.items()]
