@@ -121,11 +121,11 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         return spec
 
     async def reply(self, content_type: bytes, body: bytes, facts: errors.Headers) -> None:
-        """A whole answer of status 200, with the headers that say where it ran."""
-        self.log.close(200)
+        """A whole answer of status 200, with the headers that say where it ran. The client has it before the log."""
         length = str(len(body)).encode()
         await self._send_start(200, [(b"content-type", content_type), (b"content-length", length), *facts])
         await self._send_last(body)
+        self.log.close(200)
 
     async def begin(self, content_type: bytes, facts: errors.Headers) -> None:
         """Status 200 and the headers of a stream."""
