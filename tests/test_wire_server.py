@@ -14,7 +14,7 @@ from wire_calls import WEATHER, answer, called, ended, joined, request, said, th
 from wire_clients import TOOL_QUESTIONS, v1
 
 from inference.backends.wires import WIRES
-from inference.types import ChatRequest, Constraint, EmbedRequest, Message, Sampling, ToolChoice
+from inference.types import Constraint, EmbedRequest, Message, Sampling, ToolChoice
 
 EVERY = pytest.mark.parametrize("protocol", sorted(WIRES))
 SCHEMA = '{"type":"object","properties":{"answer":{"type":"boolean"}},"required":["answer"]}'
@@ -106,7 +106,7 @@ def test_a_format_binds_the_answer(server: RunningServer, protocol: str) -> None
     assert type(json.loads(said(events))["answer"]) is bool
 
 
-@pytest.mark.parametrize("protocol", [name for name in ("openai", "anthropic") if name in WIRES])
+@pytest.mark.parametrize("protocol", ["openai", "anthropic"])
 @pytest.mark.parametrize("names", [(), ("get_weather",)])
 def test_a_call_can_be_required(server: RunningServer, protocol: str, names: tuple[str, ...]) -> None:
     choice = ToolChoice(required=True, names=names, parallel=False)
@@ -115,7 +115,7 @@ def test_a_call_can_be_required(server: RunningServer, protocol: str, names: tup
     assert call.name == "get_weather"
 
 
-@pytest.mark.parametrize("protocol", [name for name in ("ollama", "openai") if name in WIRES])
+@pytest.mark.parametrize("protocol", ["ollama", "openai"])
 def test_log_probabilities_come_with_the_text(server: RunningServer, protocol: str) -> None:
     events = joined(answer(server.url, WIRES[protocol], request(logprobs=True)))
     told = told_by_the_client(
@@ -128,7 +128,7 @@ def test_log_probabilities_come_with_the_text(server: RunningServer, protocol: s
         assert math.isclose(token.logprob, entry.logprob, abs_tol=1e-3)
 
 
-@pytest.mark.parametrize("protocol", [name for name in ("ollama", "openai") if name in WIRES])
+@pytest.mark.parametrize("protocol", ["ollama", "openai"])
 def test_vectors_are_the_same_as_the_official_client_gets(server: RunningServer, protocol: str) -> None:
     wire, texts = WIRES[protocol], ("first", "the second one", "")
     call = wire.embed(EmbedRequest(model="m", texts=texts), "all-minilm")
@@ -164,8 +164,14 @@ def test_the_words_of_a_refusal_are_read(server: RunningServer, protocol: str) -
     assert "{" not in wire.refusal(reply.content)
 
 
-def test_nothing_is_asked_that_needs_a_chat(server: RunningServer) -> None:
-    asked = ChatRequest(model="demo", messages=(Message(role="user", content="Hello"),), raw=True)
-    for protocol in ("ollama", "openai"):
-        if protocol in WIRES and protocol == "ollama":
-            assert said(answer(server.url, WIRES[protocol], asked))
+def test_a_raw_prompt_goes_as_it_stands(server: RunningServer) -> None:
+    asked = request("How do I pull", raw=True, sampling=Sampling(temperature=0.0, max_tokens=8))
+    events = answer(server.url, WIRES["ollama"], asked)
+    body = {"model": "demo", "prompt": "How do I pull", "raw": True, "stream": False}
+    told = httpx.post(
+        f"{server.url}/api/generate",
+        json=body | {"options": {"temperature": 0, "num_predict": 8}},
+        timeout=60,
+    ).json()
+    assert said(events) == told["response"]
+    assert ended(events).prompt_tokens == told["prompt_eval_count"]

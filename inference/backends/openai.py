@@ -6,9 +6,6 @@ thinking is "high", the highest that all know. A prompt as it stands and one wit
 
 from __future__ import annotations
 
-import base64
-import sys
-from array import array
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,13 +17,15 @@ from inference.backends.openai_stream import OpenAiReader
 from inference.backends.wire import Call, Listed, Reader, WireError
 from inference.backends.wire_json import count, entries, mapping, object_of, text
 from inference.backends.wire_turns import base64_of, media_type, pieces, with_ids
+from inference.backends.wire_vectors import vector
 from inference.types import ChatRequest, Constraint, EmbedRequest, Image, Message, Sampling, Tool, ToolChoice
 
 _EFFORTS: Final = {"": "medium", "max": "high"}
-_DROPPED: Final = ("parallel_tool_calls", "stream_options")
-"""What a server may not know, and can be left out: calls beyond the first are not shown, its usage is unknown."""
-_DEFAULTS: Final = {"temperature": 1.0, "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
-"""What is so without a word; models that think refuse the words, even these."""
+_DROPPED: Final = (
+    "parallel_tool_calls", "stream_options", "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed",
+)  # fmt: skip
+"""What a server may not know, and can be left out: calls beyond the first are not shown, its usage is unknown, and it
+samples as it does by itself (OpenAI's models that think take none of these wishes)."""
 _CONTEXTS: Final = (
     "max_model_len", "loaded_context_length", "max_context_length", "context_length", "context_window",
     "max_context_window",
@@ -87,16 +86,13 @@ class OpenAiWire:
             body["max_completion_tokens"] = body.pop("max_tokens")
         elif "response_format" in words and mapping(body.get("response_format")).get("type") == "json_object":
             body["response_format"] = _schema({"type": "object"})  # LM Studio
+        elif body.get("reasoning_effort") == "none" and ("reasoning_effort" in words or "think" in words):
+            del body["reasoning_effort"]
         else:
-            droppable = _DEFAULTS | {name: body.get(name) for name in _DROPPED} | {"reasoning_effort": "none"}
-            named = [
-                name
-                for name, value in droppable.items()
-                if name in words and body.get(name) == value is not None
-            ]
-            if not named:
+            name = next((name for name in _DROPPED if name in words and name in body), "")
+            if not name:
                 return None
-            del body[named[0]]
+            del body[name]
         return Call(call.path, msgspec.json.encode(body))
 
     def reader(self, request: ChatRequest) -> Reader:
@@ -115,7 +111,7 @@ class OpenAiWire:
         if all(count(entry.get("index")) is not None for entry in data):
             data.sort(key=lambda entry: count(entry["index"]) or 0)
         usage = mapping(answer.get("usage"))
-        return tuple([_vector(entry.get("embedding")) for entry in data]), count(usage.get("prompt_tokens"))
+        return tuple([vector(entry.get("embedding")) for entry in data]), count(usage.get("prompt_tokens"))
 
     def models(self, body: bytes) -> tuple[Listed, ...]:
         answer = object_of(body)
@@ -207,21 +203,6 @@ def _format(constraint: Constraint) -> dict[str, Any]:
 
 def _schema(schema: object) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
-
-
-def _vector(given: object) -> list[float]:
-    """Floats, or little-endian float32 in base64. Raises WireError."""
-    try:
-        if isinstance(given, str):
-            numbers = array("f", base64.b64decode(given, validate=True))
-            if sys.byteorder == "big":
-                numbers.byteswap()
-            return numbers.tolist()
-        if isinstance(given, list):
-            return array("d", given).tolist()
-    except (ValueError, TypeError, OverflowError):
-        pass
-    raise WireError("its answer has a vector that is neither a list of numbers nor float32 in base64")
 
 
 def _listed(entry: Mapping[str, Any]) -> Listed:

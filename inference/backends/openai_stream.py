@@ -18,9 +18,8 @@ from msgspec import Struct
 from inference.backends.framing import SseEvents
 from inference.backends.wire import Delta, Ended, WireError
 from inference.backends.wire_json import call_of, count, error_of, mapping, object_of, text
-from inference.backends.wire_tokens import placed, tokens
+from inference.backends.wire_tokens import WaitingTokens
 from inference.events import FinishReason, ReasoningDelta, TextDelta
-from inference.shown_token import Token
 from inference.types import ChatRequest, ToolCall
 
 _LENGTHS = frozenset({"length", "max_tokens"})
@@ -82,7 +81,7 @@ class OpenAiReader:
         self._shows_thoughts = request.think is not False
         self._one_call = not request.tool_choice.parallel
         self._logprobs = request.logprobs
-        self._tokens: list[Token] = []
+        self._tokens = WaitingTokens()
         self._call: _Gathered | None = None
         self._called = False
         self._reason: FinishReason | None = None
@@ -133,7 +132,7 @@ class OpenAiReader:
     def _choice(self, choice: _Choice) -> list[Delta | Ended]:
         delta = choice.delta or choice.message
         if self._logprobs:
-            self._tokens += tokens(mapping(choice.logprobs).get("content"))
+            self._tokens.add(mapping(choice.logprobs).get("content"))
         events: list[Delta | Ended] = []
         if delta is not None:
             events += self._said(delta)
@@ -149,17 +148,13 @@ class OpenAiReader:
         events: list[Delta] = []
         thoughts = delta.reasoning_content or text(delta.reasoning)
         if thoughts:
-            shown = self._tokens_of(thoughts)
+            shown = self._tokens.of(thoughts)
             if self._shows_thoughts:
                 events.append(ReasoningDelta(thoughts, shown))
         said = _text(delta.content) + (delta.refusal or "")
         if said:
-            events.append(TextDelta(said, self._tokens_of(said)))
+            events.append(TextDelta(said, self._tokens.of(said)))
         return events
-
-    def _tokens_of(self, shown: str) -> tuple[Token, ...]:
-        given, self._tokens = self._tokens, []
-        return placed(given, shown) if given else ()
 
     def _part(self, part: _Call) -> list[ToolCall]:
         """A piece of a call; one that is whole now because the next begins."""

@@ -11,11 +11,21 @@ _LEAST = -9999.0
 """What servers write for minus infinity, which JSON has not."""
 
 
-def tokens(entries: object) -> list[Token]:
-    """From a list of {"token", "logprob", "bytes"}; offsets are not set yet. What is none of these is left out."""
-    if not isinstance(entries, list):
-        return []
-    return [_token(entry) for entry in entries if isinstance(entry, dict)]
+class WaitingTokens:
+    """Tokens of an answer until the text comes in which they show: a parser over there may hold that back."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Token] = []
+
+    def add(self, entries: object) -> None:
+        """A list of {"token", "logprob", "bytes"}; what is none of these is left out."""
+        if isinstance(entries, list):
+            self._waiting += [_token(entry) for entry in entries if isinstance(entry, dict)]
+
+    def of(self, text: str) -> tuple[Token, ...]:
+        """Those that came until `text` did, each with its place in it."""
+        given, self._waiting = self._waiting, []
+        return _placed(given, text) if given else ()
 
 
 def _token(entry: dict[str, Any]) -> Token:
@@ -34,7 +44,7 @@ def _bytes(spelled: object, token: object) -> bytes:
     return token.encode("utf-8", "replace") if isinstance(token, str) else b""
 
 
-def placed(given: list[Token], text: str) -> tuple[Token, ...]:
+def _placed(given: list[Token], text: str) -> tuple[Token, ...]:
     """The same with the place in `text`, in characters, at which each begins."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     at = 0
