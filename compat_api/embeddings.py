@@ -21,7 +21,7 @@ class EmbeddingConsumer(InferenceConsumer):
     """Every dialect's embeddings."""
 
     async def handle(self, body: bytes) -> None:
-        dialect = DIALECTS[self.operation.name]
+        dialect = self.dialect()
         request = self.placed(await off_loop(dialect.parse, body))
         spec = await self.find(request.model)
         if "embedding" not in spec.capabilities:
@@ -36,6 +36,9 @@ class EmbeddingConsumer(InferenceConsumer):
         if result.cached:
             facts.append((b"x-npu-proxy-cache-hits", str(result.cached).encode()))
         await self.reply(dialect.whole_type, dialect.answer(request, result), facts)
+
+    def dialect(self) -> EmbeddingDialect:
+        return DIALECTS[self.operation.name]
 
     async def _keep_loaded(self, spec: ModelSpec, request: EmbedRequest) -> None:
         """Without texts the request loads the model, or with keep_alive 0 unloads it."""

@@ -40,7 +40,7 @@ class GenerationConsumer(InferenceConsumer):
     facts: Headers
 
     async def handle(self, body: bytes) -> None:
-        dialect = DIALECTS[self.operation.name]
+        dialect = self.dialect()
         parsed = await off_loop(dialect.parse, body)
         if isinstance(parsed, Preload):
             await self._preload(parsed)
@@ -64,6 +64,9 @@ class GenerationConsumer(InferenceConsumer):
             await self._stream(dialect, spec, request)
         else:
             await self._whole(dialect, spec, request)
+
+    def dialect(self) -> Dialect:
+        return DIALECTS[self.operation.name]
 
     async def _stream(self, dialect: Dialect, spec: ModelSpec, request: ChatRequest) -> None:
         async with aclosing(engine.current().generate(spec, request)) as batches:

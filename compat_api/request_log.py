@@ -53,6 +53,11 @@ class RequestLog:
         self._ttft_s = self.elapsed_s()
 
     @property
+    def ttft_s(self) -> float | None:
+        """None before the first token or vector."""
+        return self._ttft_s
+
+    @property
     def is_waiting(self) -> bool:
         """No token or vector yet."""
         return self._start is None

@@ -40,14 +40,15 @@ def curl(address: str, windows: bool = sys.platform == "win32") -> str:
     return f"curl {address}/api/chat -d '{body}'"
 
 
-def text(version: str, address: str, seconds: float, password: str | None) -> str:
-    """`password` is the new admin's, None from the second start on."""
+def text(version: str, address: str, seconds: float, password: str | None, grpc: str = "") -> str:
+    """`password` is the new admin's, None from the second start on; `grpc` that door's address, if there is one."""
+    door = f"\n  grpc     {grpc}" if grpc else ""
     user = f"   user {ADMIN}, password {password} (shown only now)" if password else f"   user {ADMIN}"
     return f"""
 npuproxy {version} is ready after {seconds:.1f} s
 
   address  {address}   for Ollama clients; OpenAI clients take {address}/v1
-  page     {address}/status
+  page     {address}/status{door}
   admin    {address}/admin/{user}
   model    demo answers already. It is tiny and knows this server, little else:
 

@@ -142,6 +142,7 @@ class ServerTarget:
                 "NPU_PROXY_DATA_DIR": str(self._folder / "data"),
                 "NPU_PROXY_HOST": "127.0.0.1",
                 "NPU_PROXY_PORT": "0",
+                "NPU_PROXY_GRPC_PORT": "0",
                 "NPU_PROXY_DEVICE": self._device,
                 "OLLAMA_KEEP_ALIVE": "-1",
             }

@@ -107,9 +107,9 @@ def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def write_address(folder: Path, url: str) -> None:
-    """Where commands of this machine find the running server."""
-    _write_private(folder / ADDRESS_FILE, json.dumps({"url": url, "pid": os.getpid()}))
+def write_address(folder: Path, url: str, grpc: str = "") -> None:
+    """Where commands of this machine find the running server; `grpc` is '' where that door is closed."""
+    _write_private(folder / ADDRESS_FILE, json.dumps({"url": url, "pid": os.getpid(), "grpc": grpc}))
 
 
 def read_address(folder: Path) -> dict[str, Any] | None:

@@ -113,13 +113,7 @@ class Gate:
         """`judge`, after a look for keys that were made a moment ago, and the limits of the key."""
         path, headers, client = scope["path"], scope["headers"], scope["client"]
         verdict = self.judge(method, path, headers, client, request_id)
-        if (isinstance(verdict, Answer) or verdict.key is None) and callers.sends_new_key(
-            headers, self._rules.keys.find
-        ):
-            try:
-                await self._rules.keys.refresh()
-            except DatabaseError as error:
-                logger.error("an API key could not be looked for: %s", error)
+        if (isinstance(verdict, Answer) or verdict.key is None) and await self._looked_for_keys(headers):
             verdict = self.judge(method, path, headers, client, request_id)
         if isinstance(verdict, Answer) or verdict.key is None:
             return verdict
@@ -131,6 +125,29 @@ class Gate:
         answer = errors.render(dialect, status, message, code=code, request_id=request_id, head=head)
         fields = [(name.lower().encode(), value.encode()) for name, value in more.items()]
         return Answer(status, [*answer[1], *fields, *verdict.headers], answer[2])
+
+    async def _looked_for_keys(self, headers: list[Header]) -> bool:
+        """Whether there may be keys in memory now that were not before."""
+        if not callers.sends_new_key(headers, self._rules.keys.find):
+            return False
+        try:
+            await self._rules.keys.refresh()
+        except DatabaseError as error:
+            logger.error("an API key could not be looked for: %s", error)
+        return True
+
+    async def admit(
+        self, resolved: Resolved, headers: list[Header], peer: str
+    ) -> Key | errors.Failure | None:
+        """A call that is no HTTP request, judged and counted as one. `peer`: the caller's address."""
+        operation = resolved.operation
+        assert operation is not None, "only what is in a table of operations is called"
+        origin = _single(headers, b"origin")
+        if origin is None or (origin and not self._rules.origins.allows(origin)):
+            return errors.Failure(403, "pages of that origin may not ask here", None, {})
+        await self._looked_for_keys(headers)
+        scope = {"path": operation.path, "headers": headers, "client": (peer, 0)}
+        return self._rejudge(resolved, scope)
 
     def _over_limit(self, key: Key) -> errors.Failure | None:
         """Counts a request of the key."""

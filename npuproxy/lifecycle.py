@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.urls import get_resolver
 
@@ -26,6 +26,9 @@ from registry.key_ring import RING
 from registry.key_use import USE
 from registry.records import Records
 from registry.watching import Watch
+
+if TYPE_CHECKING:
+    from npuproxy.grpc.door import Door
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +49,14 @@ class Lifecycle:
         models: tuple[str, ...],
         devices: tuple[str, ...],
         port: int,
+        grpc: Door | None = None,
     ) -> None:
         self._engine = engine
         self._records = records
         self._models = models
         self._devices = devices
         self._port = port
+        self._grpc = grpc
         self._tasks: list[asyncio.Task[None]] = []
         self._jobs = Jobs()
 
@@ -68,6 +73,8 @@ class Lifecycle:
         self._run(self._records.keep())
         self._run(_open_views())
         self._jobs.start()
+        if self._grpc is not None:
+            await self._grpc.start()
         if self._models:
             self._run(self._warm_up())
         if sys.platform == "win32":
@@ -75,12 +82,15 @@ class Lifecycle:
 
     async def drain(self, timeout_s: float) -> None:
         pulling.close()
-        await self._engine.drain(timeout_s)
+        doors = [] if self._grpc is None else [self._grpc.drain(timeout_s)]
+        await asyncio.gather(self._engine.drain(timeout_s), *doors)
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._grpc is not None:
+            await self._grpc.stop()
         await asyncio.gather(self._jobs.stop(), self._engine.stop())
         await self._records.close()
         await USE.close()
@@ -109,6 +119,8 @@ class Lifecycle:
             known = found
             try:
                 adopt(listening.listen(str(found.ip), self._port, socket.AF_INET))
+                if self._grpc is not None:
+                    await self._grpc.listen([(str(found.ip), self._grpc.port)])
                 logger.info("listening on the WSL switch too: %s", found.ip)
             except listening.ListenError as error:
                 logger.error("%s", error)

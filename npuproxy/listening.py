@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import socket
 import sys
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,8 @@ from typing import Any
 import psutil
 
 from npuproxy.env import Network
+
+logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
 _WSL_SWITCH = "vEthernet (WSL"
@@ -38,6 +41,25 @@ def open_sockets(host: str, port: int) -> list[socket.socket]:
             listener.close()
         raise
     return opened
+
+
+def grpc_addresses(host: str, port: int, chosen: bool) -> list[tuple[str, int]]:
+    """Where the gRPC door will listen: gRPC binds its sockets itself, so these are only tried.
+
+    `chosen`: somebody asked for this port, so that a taken one raises ListenError; a default one is done without.
+    """
+    try:
+        opened = open_sockets(host, port)
+    except ListenError as error:
+        words = f"gRPC: {error}".replace("NPU_PROXY_PORT or --port", "NPU_PROXY_GRPC_PORT")
+        if chosen:
+            raise ListenError(words) from None
+        logger.warning("%s; going on without gRPC", words)
+        return []
+    found = [(str(address), port) for address, port, *_ in (one.getsockname() for one in opened)]
+    for listener in opened:
+        listener.close()
+    return found
 
 
 def _auto() -> list[tuple[socket.AddressFamily, str]]:

@@ -27,6 +27,15 @@ HOST = env.env_text(
     "binds there; peers that are neither loopback nor trusted then need a key",
 )
 PORT = env.env_int("NPU_PROXY_PORT", 11435, "0 takes any free port", most=65535)
+_GRPC_PORT = env.env_int(
+    "NPU_PROXY_GRPC_PORT",
+    -1,
+    "the gRPC door, at the same addresses; 0 is none. The default one is left alone where another program has it",
+    shown="50051",
+    most=65535,
+)
+GRPC_PORT = 50051 if _GRPC_PORT < 0 else _GRPC_PORT
+GRPC_PORT_CHOSEN = _GRPC_PORT >= 0
 HOST_NAMES: tuple[str, ...] = env.env_list(
     "NPU_PROXY_ALLOWED_HOSTS",
     "further names that a Host header may carry; `*` accepts every name",

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -45,13 +46,15 @@ LOOPS = ("auto", "selector")
 
 @dataclass
 class RunningServer:
-    """`manage.py serve` in a process of its own; `url` and `port` are known once it is ready."""
+    """`manage.py serve` in a process of its own; `url`, `port` and `grpc` are known once it is ready."""
 
     process: subprocess.Popen[bytes]
     data_dir: Path
     log_path: Path
     url: str = ""
     port: int = 0
+    grpc: str = ""
+    """Host and port; '' where that door is closed."""
 
     def log(self) -> str:
         """All it has printed so far."""
@@ -66,6 +69,7 @@ class RunningServer:
             if address and address["pid"] == self.process.pid:
                 self.url = str(address["url"])
                 self.port = int(self.url.rpartition(":")[2])
+                self.grpc = str(address["grpc"])
                 return self
             time.sleep(0.02)
         pytest.fail(f"the server was not ready after {timeout_s} s:\n{self.log()}")
@@ -126,12 +130,25 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
     return {**kept, "HOME": str(home), "USERPROFILE": str(home), "PYTHONUTF8": "1", **variables}
 
 
+def free_port() -> int:
+    """Nobody listens there now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 def start_server(folder: Path, arguments: Sequence[str] = (), **variables: str) -> RunningServer:
-    """Start it with its own data folder, on any free port; does not wait. `variables` go before both."""
+    """Start it with its own data folder, on any free port, without gRPC; does not wait. `variables` go before both."""
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
     data_dir = Path(variables.get("NPU_PROXY_DATA_DIR") or folder / "data")
-    settings = {"NPU_PROXY_DATA_DIR": str(data_dir), "NPU_PROXY_PORT": "0", **variables}
+    settings = {
+        "NPU_PROXY_DATA_DIR": str(data_dir),
+        "NPU_PROXY_PORT": "0",
+        "NPU_PROXY_GRPC_PORT": "0",
+        **variables,
+    }
     log_path = folder / "server.log"
     flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows: so that Ctrl-Break reaches it alone
     with log_path.open("ab") as log:
@@ -173,7 +190,7 @@ def event_loop(request: pytest.FixtureRequest) -> str:
 def server(event_loop: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A ready server that the tests share: leave it as it was found."""
     folder = tmp_path_factory.mktemp(f"server-{event_loop}")
-    running = start_server(folder, NPU_PROXY_EVENT_LOOP=event_loop)
+    running = start_server(folder, NPU_PROXY_EVENT_LOOP=event_loop, NPU_PROXY_GRPC_PORT=str(free_port()))
     try:
         yield running.wait_until_ready()
     finally:

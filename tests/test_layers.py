@@ -27,7 +27,12 @@ def tracked() -> list[str]:
 
 
 def python_files() -> list[str]:
-    return [name for name in tracked() if name.endswith(".py") and "/migrations/" not in name]
+    """All that people write."""
+    return [
+        name
+        for name in tracked()
+        if name.endswith(".py") and "/migrations/" not in name and not name.endswith("_pb2.py")
+    ]
 
 
 def imports(name: str) -> Iterator[tuple[int, str]]:

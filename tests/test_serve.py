@@ -101,7 +101,7 @@ def test_the_data_folder_is_private(server: RunningServer) -> None:
 
 def test_the_address_file_is_there_while_the_server_is(serve: Serve) -> None:
     server = serve()
-    assert server.address() == {"url": server.url, "pid": server.process.pid}
+    assert server.address() == {"url": server.url, "pid": server.process.pid, "grpc": ""}
     server.stop()
     assert server.address() is None
 

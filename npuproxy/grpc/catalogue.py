@@ -1,0 +1,93 @@
+"""What does not run a model: models, backends, the efficiency mode."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from compat_api import key_bounds
+from compat_api.efficiency import shown
+from inference import engine
+from inference.modes import named
+from inference.states import DeviceState, Snapshot
+from npuproxy.grpc import ollama_proxy_pb2 as pb
+from npuproxy.grpc import requests
+from npuproxy.grpc.call import Transport
+from registry import efficiency, store
+from registry.database_thread import DatabaseThread
+from registry.model_info import ModelInfo
+
+LOCAL: Final = "local"
+_thread = DatabaseThread("grpc")
+
+
+class Catalogue(Transport):
+    async def handle(self, body: bytes) -> None:
+        if self.operation.name == "grpc.models":
+            requests.read(pb.ListModelsRequest, body)
+            found = key_bounds.allowed(self.key, store.all_models())
+            answer = models(found, engine.current().snapshot()).SerializeToString()
+        elif self.operation.name == "grpc.backends":
+            wanted = requests.read(pb.ListBackendsRequest, body).type_filter
+            answer = backends(engine.current().snapshot(), wanted).SerializeToString()
+        else:
+            answer = (await self._efficiency(body)).SerializeToString()
+        await self.reply(b"", answer, [])
+
+    async def _efficiency(self, body: bytes) -> pb.Efficiency:
+        now = engine.current().efficiency
+        if self.operation.name == "grpc.efficiency.choose":
+            mode = named(requests.read(pb.SetEfficiencyRequest, body).mode)
+            await _thread.run(lambda: efficiency.choose(mode))
+            _thread.release()
+            now.choose(mode)
+        said = shown(now)
+        limits = pb.EfficiencyLimits(**said.pop("limits"))
+        return pb.Efficiency(limits=limits, **said)
+
+
+def models(found: list[ModelInfo], now: Snapshot) -> pb.ListModelsResponse:
+    return pb.ListModelsResponse(models=[_model(model, now) for model in found])
+
+
+def _model(model: ModelInfo, now: Snapshot) -> pb.Model:
+    spec = model.spec
+    return pb.Model(
+        name=spec.name,
+        size_bytes=spec.size_bytes,
+        digest=model.digest,
+        loaded_on=[held.device for held in now.models if held.load_key == spec.load_key],
+        capabilities=model.capabilities,
+        context_length=spec.context_length,
+        family=model.family,
+        parameter_size=model.parameter_size,
+        quantization=model.quantization_level,
+    )
+
+
+def backends(now: Snapshot, wanted: str) -> pb.ListBackendsResponse:
+    """`wanted`: a type, or '' for all."""
+    if wanted not in ("", LOCAL):
+        return pb.ListBackendsResponse()
+    return pb.ListBackendsResponse(backends=[_backend(device, now) for device in now.devices])
+
+
+def _backend(device: DeviceState, now: Snapshot) -> pb.Backend:
+    loaded = [model for model in now.models if model.device == device.id]
+    return pb.Backend(
+        id=device.id,
+        type=LOCAL,
+        name=device.full_name,
+        status=pb.BackendStatus(
+            state="healthy" if device.available else "offline", last_check_unix=int(now.time)
+        ),
+        capabilities=pb.BackendCapabilities(
+            generate=True, embed=True, stream=True, models=[name for model in loaded for name in model.names]
+        ),
+        metrics=pb.BackendMetrics(
+            loaded_models=[name for model in loaded for name in model.names],
+            slots=device.slots,
+            running=device.running,
+            waiting=device.waiting,
+        ),
+        emulated=device.emulated,
+    )

@@ -1,0 +1,164 @@
+"""The gRPC server: on the server's own event loop, at the addresses that HTTP has.
+
+1. The addresses were tried before anything started (`listening.grpc_addresses`), so that a taken port is one clear
+   line; gRPC binds them itself, at `start`.
+2. Health says SERVING from then on, and NOT_SERVING as soon as the server drains.
+3. `drain` waits for running calls; what is left at its end is told so, and cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from msgspec import Struct
+
+from npuproxy.gate import Gate
+from npuproxy.grpc import reflecting
+from npuproxy.grpc.call import Embedding, Generation, Transport
+from npuproxy.grpc.catalogue import Catalogue
+from npuproxy.grpc.operations import PROXY_SERVICE, RESOLVED, SERVICE
+from npuproxy.listening import ListenError
+from npuproxy.tls_files import Files
+
+CUT_S: Final = 1.0
+"""What calls that are cut have to say so."""
+MOST_CALLS: Final = 256
+"""At once on one connection; further ones wait on the client's side."""
+
+_STREAMS = frozenset(("GenerateStream", "ChatStream"))
+_KINDS: Final[dict[str, type[Transport]]] = {
+    "Generate": Generation,
+    "GenerateStream": Generation,
+    "Chat": Generation,
+    "ChatStream": Generation,
+    "Embed": Embedding,
+    "ListModels": Catalogue,
+    "ListBackends": Catalogue,
+    "GetEfficiency": Catalogue,
+    "SetEfficiency": Catalogue,
+}
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """`read_timeout_s` 0: for ever."""
+
+    tls: Files
+    max_message_bytes: int
+    read_timeout_s: float
+
+
+class Door:
+    """Use on one event loop. `start` once."""
+
+    def __init__(self, gate: Gate, addresses: Sequence[tuple[str, int]], rules: Rules) -> None:
+        self.port = addresses[0][1]
+        self._gate = gate
+        self._addresses = addresses
+        self._rules = rules
+        self._servers: list[grpc.aio.Server] = []
+        self._health = health.aio.HealthServicer()
+        self._calls: dict[Transport, asyncio.Task[Any]] = {}
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns when calls are answered. Raises ListenError."""
+        await self._say(health_pb2.HealthCheckResponse.SERVING)
+        await self.listen(self._addresses)
+        if self._rules.read_timeout_s:
+            self._watch = asyncio.create_task(self._watch_readers())
+
+    async def listen(self, addresses: Sequence[tuple[str, int]]) -> None:
+        """Answers at these addresses too."""
+        options = [
+            ("grpc.so_reuseport", 0),  # else two servers would share a port and its calls
+            ("grpc.max_receive_message_length", self._rules.max_message_bytes),
+            ("grpc.max_concurrent_streams", MOST_CALLS),
+        ]
+        server = grpc.aio.server(options=options, interceptors=(reflecting.Guard(self._gate),))
+        for service in (SERVICE, PROXY_SERVICE):
+            handlers = {method: self._handler(method) for method in RESOLVED}
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        credentials = _credentials(self._rules.tls)
+        for host, port in addresses:
+            self._bind(server, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", credentials)
+        await server.start()
+        self._servers.append(server)
+
+    def _bind(
+        self, server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None
+    ) -> None:
+        try:
+            if credentials is None:
+                server.add_insecure_port(address)
+            else:
+                server.add_secure_port(address, credentials)
+        except RuntimeError:
+            raise ListenError(
+                f"gRPC cannot listen on {address}; choose another NPU_PROXY_GRPC_PORT"
+            ) from None
+
+    def _handler(self, method: str) -> Any:
+        async def serve(body: bytes, context: Any) -> bytes:
+            call = _KINDS[method](self._gate, RESOLVED[method], context)
+            task = asyncio.current_task()
+            assert task is not None
+            self._calls[call] = task
+            try:
+                return await call.serve(body)
+            finally:
+                del self._calls[call]
+
+        if method not in _STREAMS:
+            return grpc.unary_unary_rpc_method_handler(serve)
+
+        async def stream(body: bytes, context: Any) -> None:
+            await serve(body, context)
+
+        return grpc.unary_stream_rpc_method_handler(stream)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Health says so at once; running calls have so long to end."""
+        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        if self._calls:
+            await asyncio.wait(self._calls.values(), timeout=timeout_s)
+
+    async def stop(self) -> None:
+        """Cuts what still runs, and answers nothing any more."""
+        if self._watch is not None:
+            self._watch.cancel()
+        for call, task in self._calls.items():
+            call.ends_for_stop = True
+            task.cancel()
+        await asyncio.gather(*(server.stop(CUT_S) for server in self._servers))
+
+    async def _say(self, status: Any) -> None:
+        for service in ("", SERVICE):
+            await self._health.set(service, status)
+
+    async def _watch_readers(self) -> None:
+        """A client that takes nothing for so long is cut, as on HTTP."""
+        while True:
+            await asyncio.sleep(1)
+            oldest = time.monotonic() - self._rules.read_timeout_s
+            for call, task in tuple(self._calls.items()):
+                if 0 < call.writing_since < oldest:
+                    task.cancel()
+
+
+def _credentials(files: Files) -> grpc.ServerCredentials | None:
+    """Of the files that HTTP has; `tls.connections` has looked at them."""
+    if files.cert is None:
+        return None
+    chain = files.cert.read_bytes()
+    key = (files.key or files.cert).read_bytes()
+    roots = files.client_ca.read_bytes() if files.client_ca else None
+    return grpc.ssl_server_credentials([(key, chain)], roots, require_client_auth=roots is not None)
