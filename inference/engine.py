@@ -16,21 +16,15 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from inference import planning, preparation, routing, snapshot
-from inference.backend import Backend, ChatJob, EmbedJob
+from inference import failover, planning, preparation, snapshot
+from inference.backend import Backend, ChatJob
 from inference.backends import local
 from inference.config import EngineConfig
 from inference.constraints import ConstraintChecks
 from inference.errors import (
-    BadRequest,
-    BreakerOpen,
     CapabilityMissing,
-    ContextLengthExceeded,
     InferenceError,
-    InferenceTimeout,
     LoadFailed,
-    QueueFull,
-    QueueTimeout,
     ShuttingDown,
     WorkerDied,
 )
@@ -49,15 +43,6 @@ from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 logger = logging.getLogger(__name__)
 
 RECORDS = 200
-_TRY_NEXT: dict[type[InferenceError], str] = {
-    LoadFailed: "load_failed",
-    WorkerDied: "crashed",
-    BreakerOpen: "crashed",
-    InferenceTimeout: "crashed",
-    QueueFull: "busy",
-    QueueTimeout: "busy",
-}
-"""Failures before the first token after which the next device is tried, and the reason that the reply names."""
 
 
 class Engine:
@@ -129,7 +114,7 @@ class Engine:
             backends = await self._known_backends()
             job = await self._prepare(spec, request, backends, began)
             plan = self._plan(spec, request, len(job.prompt_ids))
-            async with aclosing(self._in_order(job, plan)) as batches:
+            async with aclosing(failover.generate(self._backends, job, plan)) as batches:
                 async for events in batches:
                     yield events
         finally:
@@ -145,7 +130,7 @@ class Engine:
             codec = (await self.texts.get(spec)).codec
             job = await preparation.embed_job(spec, request, codec, began)
             plan = self._plan(spec, request)
-            return await self._embed_in_order(job, plan)
+            return await failover.embed(self._backends, job, plan)
         finally:
             self._leave()
 
@@ -290,45 +275,6 @@ class Engine:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-    async def _in_order(self, job: ChatJob, plan: Plan) -> AsyncGenerator[list[Event], None]:
-        """One device after the other, until one gives a first token."""
-        failed = ""
-        left = deque(plan.choices)
-        again = True
-        while left:
-            choice, started = left.popleft(), False
-            try:
-                stream = self._backends[choice.device].generate(job, routing.route(plan, choice, failed))
-                async with aclosing(stream) as batches:
-                    yield await anext(batches)  # Start
-                    async for events in batches:
-                        started = True
-                        yield events
-                return
-            except tuple(_TRY_NEXT) as error:
-                if not started and again and isinstance(error, WorkerDied) and error.untouched:
-                    again = False  # it had died before: a fresh worker on the same device answers
-                    left.appendleft(choice)
-                    continue
-                if started or not left:
-                    raise
-                failed = _TRY_NEXT[type(error)]
-                logger.warning("%s on %s: %s; the next device is tried", job.spec.name, choice.device, error)
-            except ContextLengthExceeded:  # the pool came out smaller than planned
-                if started or not left:
-                    raise
-
-    async def _embed_in_order(self, job: EmbedJob, plan: Plan) -> Embeddings:
-        failed = ""
-        for choice in plan.choices:
-            try:
-                return await self._backends[choice.device].embed(job, routing.route(plan, choice, failed))
-            except tuple(_TRY_NEXT) as error:
-                if choice is plan.choices[-1]:
-                    raise
-                failed = _TRY_NEXT[type(error)]
-        raise BadRequest("no device can embed")
 
 
 _engine: Engine | None = None

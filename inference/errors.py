@@ -19,6 +19,7 @@
     ├── DeadlineExceeded            X-Deadline-Ms passed before the start
     ├── InferenceTimeout            no prefill step and no token for NPU_PROXY_INFERENCE_TIMEOUT
     ├── WorkerDied                  the worker process ended while the request ran
+    ├── RequestLoop                 the request has been here before, through other servers
     └── RemoteFailed                another server did not answer as it should: away, broken, cut off, or full
         └── RemoteRefused           it judged the request itself: its status and its words
 
@@ -141,21 +142,40 @@ class WorkerDied(InferenceError):
     untouched = False
 
 
-class RemoteFailed(InferenceError):
-    """`backend` is its id; `retry_after_s` what it asked for with 429 or 503, else None. Never names a key."""
+class RequestLoop(InferenceError):
+    """Two servers name each other as backends."""
 
-    def __init__(self, backend: str, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(f"{backend}: {message}")
+    def __init__(self) -> None:
+        super().__init__(
+            "this request came back through other servers: a backend leads to this server; take it out there or here"
+        )
+
+
+class RemoteFailed(InferenceError):
+    """`backend` is its id; `retry_after_s` what it asked for with 429 or 503, else None. Never names a key.
+
+    `status` is the caller's: 502, 504 where it took too long, and 429 or 503 where it said so itself.
+    """
+
+    def __init__(
+        self, backend: str, message: str, retry_after_s: float | None = None, status: int = 502
+    ) -> None:
+        super().__init__(f"{backend}: {message}" if backend else message)
         self.backend = backend
         self.retry_after_s = retry_after_s
+        self.status = status
+
+    @property
+    def reason(self) -> str:
+        """Why the next candidate is tried, in the words of a Route."""
+        return "busy" if self.status in (429, 503) else "device_unavailable"
 
 
 class RemoteRefused(RemoteFailed):
-    """A status of 4xx that another backend would give too: `status` and the words are the caller's to see."""
+    """A status of 4xx that another backend would give too, 404 aside: `status` and the words are the caller's."""
 
     def __init__(self, backend: str, status: int, message: str) -> None:
-        super().__init__(backend, message)
-        self.status = status
+        super().__init__(backend, message, status=status)
 
 
 def runtime_words(text: str, *paths: str) -> str:

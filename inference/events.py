@@ -30,6 +30,8 @@ class Start(Struct, frozen=True, kw_only=True, tag="start"):
     queue_s: float
     load_s: float
     truncated_messages: int = 0
+    counted: bool = True
+    """False: `prompt_tokens` is not known before the answer has ended."""
     meter: Meter = msgspec.field(default_factory=Meter)
 
 
@@ -63,7 +65,13 @@ class Finish(Struct, frozen=True, kw_only=True, tag="finish"):
     """Of prompt and answer, the token that ended it included, for a request that wished so."""
 
 
-Event = Start | TextDelta | ReasoningDelta | ToolCall | Finish
+class Passed(Struct, frozen=True, tag="passed"):
+    """Bytes of another server that speaks the caller's own dialect: whole events of a stream, or all of an answer."""
+
+    data: bytes
+
+
+Event = Start | TextDelta | ReasoningDelta | ToolCall | Passed | Finish
 
 
 class Embeddings(Struct, frozen=True, kw_only=True):
@@ -79,3 +87,5 @@ class Embeddings(Struct, frozen=True, kw_only=True):
     truncated_tokens: int = 0
     cached: int = 0
     """Vectors that were known from before."""
+    passed: bytes = b""
+    """The answer of another server that speaks the caller's own dialect; there are no `vectors` then."""

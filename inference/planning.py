@@ -28,8 +28,9 @@ def plan(
     spec: ModelSpec,
     request: ChatRequest | EmbedRequest | LoadRequest,
     prompt_tokens: int,
+    others: tuple[Candidate, ...] = (),
 ) -> Plan:
-    """Raises what `routing.choose` and `target` raise."""
+    """`others`: other servers that could answer, the best first. Raises what `routing.choose` and `target` raise."""
     chat = request if isinstance(request, ChatRequest) else None
     num_ctx, wishes = chat.num_ctx if chat else None, request.placement
     candidates = tuple(
@@ -38,20 +39,23 @@ def plan(
     )
     if chat is not None and chat.choices > 1:
         candidates = _at_once(candidates)
-    names = tuple(backends)
     device, busy_wait_s = config.device, config.busy_wait_s
     order = chain(device, config.fallback_device)
     if spec.kind == "embedding":
         device, busy_wait_s = embedding_device(config, request, candidates)
         order = chain(device, "CPU")
+    candidates += tuple(_with_heat(other, readings) for other in others)
+    names = (*backends, *(other.device for other in others))
     facts = Facts(
         prompt_tokens=prompt_tokens,
-        preferred=tuple(dict.fromkeys(resolve_device(name, names) for name in order)),
+        preferred=tuple(dict.fromkeys(resolve_device(name, names) for name in order)) if not spec.remote else (),
         target=target(wishes.device, names),
         allowed=wishes.allowed,
         strict=wishes.strict,
         logprobs=chat is not None and chat.logprobs,
         busy_wait_s=busy_wait_s,
+        remote=wishes.remote and not spec.local_only,
+        remote_forbidden_by=f"the setting of {spec.name}" if spec.local_only else "X-Remote-Allowed or the API key",
         stored_mode=efficiency.stored,
         mode=efficiency.now.mode,
         mode_by_battery=efficiency.now.battery,
@@ -62,6 +66,12 @@ def plan(
         max_watts=wishes.max_watts,
     )
     return routing.choose(facts, candidates)
+
+
+def _with_heat(other: Candidate, readings: Readings) -> Candidate:
+    """A server on this machine has this machine's readings of its class."""
+    here = next((found.id for found in readings.devices if found.kind == other.kind), "")
+    return structs.replace(other, readings=heat(readings, here)) if other.loopback and here else other
 
 
 def embedding_device(

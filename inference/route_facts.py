@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from inference.modes import AUTO, BALANCED, PERFORMANCE, Mode
-from inference.scoring import UNKNOWN, Cost, Readings
+from inference.scoring import UNKNOWN, Cost, Readings, Traits
 
 CHAINED = (AUTO, BALANCED.name)
 """Stored modes in which a request without a hint follows the chain."""
@@ -45,6 +45,12 @@ class Candidate(Struct, frozen=True, kw_only=True):
     expected_watts: float | None = None
     """What it draws meanwhile, by what was measured."""
     readings: Readings = UNKNOWN
+    traits: Traits | None = None
+    """What is assumed of it; None: what is of its kind."""
+    loopback: bool = False
+    """Another server on this machine: the readings of its kind here are its own."""
+    fault: str = ""
+    """Why another server is not available, in words that follow its name."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -58,6 +64,10 @@ class Facts(Struct, frozen=True, kw_only=True):
     strict: bool = False
     logprobs: bool = False
     """Log probabilities are wanted."""
+    remote: bool = True
+    """False: the request stays on this machine, whatever else is asked for."""
+    remote_forbidden_by: str = ""
+    """Who says so, as the refusal names it."""
     busy_wait_s: float = 2.0
     stored_mode: str = AUTO
     mode: Mode = PERFORMANCE

@@ -2,7 +2,7 @@
 
     who can       the runtime sees it, the prompt fits, the breaker is closed, the caller's key allows it
     within limits the request's, the mode's, and what heat the device bears; the least excess where nobody is
-    chain         the preferred device, the operator's fallback, NPU, GPU, CPU: the first that can begin within
+    chain         the preferred device, the operator's fallback, NPU, GPU, CPU, other servers: the first that can begin within
                   `busy_wait_s`, else the one with the least wait. Without a hint, in the modes Auto and Balanced
     score         by time and power (`inference.scoring`), for everything else
 
@@ -28,6 +28,7 @@ from inference.scoring import ASSUMED, Cost, Excess, Limits, excess, score, weig
 def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
     """Raises ContextLengthExceeded, BreakerOpen or DeviceUnavailable when no device can be tried, NotAllowed, and
     BadRequest for log probabilities where no device gives them."""
+    candidates = _at_home(facts, candidates)
     by_name = {candidate.device: candidate for candidate in candidates}
     order = _allowed(facts, tuple(by_name))
     faults: dict[str, str] = {}
@@ -50,8 +51,20 @@ def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
     return _within_limits(facts, order[0], usable, faults)
 
 
+def _at_home(facts: Facts, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Without other servers where the request may not leave this machine. No other rule can bring them back."""
+    if facts.remote:
+        return candidates
+    here = tuple(candidate for candidate in candidates if candidate.local)
+    away = [candidate.device for candidate in candidates if not candidate.local]
+    if away and (not here or facts.target in away):
+        only = facts.target if facts.target in away else ", ".join(away)
+        raise NotAllowed(f"{facts.remote_forbidden_by} keeps this request on this machine, and {only} is another server")
+    return here
+
+
 def _target_refused(facts: Facts, wanted: Candidate | None, fault: str) -> InferenceError:
-    why = fault.replace("_", " ")
+    why = (wanted.fault if wanted is not None else "") or fault.replace("_", " ")
     if wanted is not None and wanted.available:
         if not wanted.incapable and facts.prompt_tokens + 1 > wanted.limit_tokens:
             return ContextLengthExceeded(facts.prompt_tokens, wanted.limit_tokens)
@@ -78,7 +91,7 @@ def _allowed(facts: Facts, known: tuple[str, ...]) -> tuple[str, ...]:
 
 def _covers(entry: str, device: str) -> bool:
     """GPU stands for GPU.0 and GPU.1 as well; where there is one alone, GPU.0 is GPU."""
-    return device == entry or device.startswith(f"{entry}.") or entry == f"{device}.0"
+    return device == entry or device.startswith(f"{entry}.") or entry in (f"{device}.0", device.upper())
 
 
 def _fault(candidate: Candidate, facts: Facts) -> str:
@@ -104,6 +117,8 @@ def _nothing_left(facts: Facts, candidates: tuple[Candidate, ...]) -> InferenceE
         for candidate in candidates:
             if candidate.incapable:
                 return DeviceUnavailable(f"{candidate.device} cannot answer: {candidate.incapable}")
+        if faults := [f"{c.device} {c.fault}" for c in candidates if c.fault]:
+            return DeviceUnavailable(f"no server can answer now: {'; '.join(faults)}", 5.0)
         bound = f" of those that this API key allows ({', '.join(facts.allowed)})" if facts.allowed else ""
         return DeviceUnavailable(f"no inference device{bound} is available")
     able = [candidate for candidate in real if candidate.logprobs or not facts.logprobs]
@@ -113,6 +128,9 @@ def _nothing_left(facts: Facts, candidates: tuple[Candidate, ...]) -> InferenceE
     if facts.prompt_tokens + 1 > limit:
         return ContextLengthExceeded(facts.prompt_tokens, limit)
     opened = [candidate.breaker_s for candidate in able if candidate.breaker_s > 0]
+    if not any(candidate.local for candidate in able):
+        servers = ", ".join(candidate.device for candidate in able)
+        return BreakerOpen(f"{servers} failed repeatedly and gets another try shortly", min(opened))
     return BreakerOpen("the model's worker crashed repeatedly; it gets another try shortly", min(opened))
 
 
@@ -160,7 +178,7 @@ def _costs(usable: list[Candidate]) -> dict[str, Cost]:
     powers = all(c.expected_watts is not None for c in usable)
     costs = {}
     for c in usable:
-        assumed = ASSUMED[c.kind]
+        assumed = c.traits or ASSUMED[c.kind]
         watts = c.readings.watts
         if watts is None:
             watts = c.expected_watts if powers else assumed.watts

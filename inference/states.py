@@ -12,7 +12,7 @@ from inference.types import ModelSpec
 
 
 class DeviceState(Struct, frozen=True, kw_only=True):
-    """One device of this machine as the runtime names it."""
+    """One device of this machine as the runtime names it, or another server."""
 
     id: str
     full_name: str
@@ -24,6 +24,14 @@ class DeviceState(Struct, frozen=True, kw_only=True):
     cache_hits: int = 0
     """Texts to embed whose vector was known, since the start; the others are misses."""
     cache_misses: int = 0
+    kind: str = ""
+    """npu, igpu, dgpu or cpu."""
+    local: bool = True
+    protocol: str = ""
+    """Of another server: ollama, openai or anthropic."""
+    healthy: bool = True
+    fault: str = ""
+    """Why it is not, for the operator."""
 
     @property
     def texts_embedded(self) -> int:

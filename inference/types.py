@@ -205,6 +205,18 @@ class Placement(Struct, frozen=True, kw_only=True):
     """X-Remote-Allowed: false keeps the request on this machine."""
     deadline_ms: int | None = None
     """X-Deadline-Ms: start within this time or fail with DeadlineExceeded."""
+    via: str = ""
+    """The servers that the request came through, as the header Via names them."""
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """A request as its client sent it, for another server that speaks the same API."""
+
+    operation: str
+    """Of the table of endpoints: 'openai.chat'."""
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    """Those that belong to the API."""
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
@@ -246,6 +258,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """OpenAI's stream_options.include_usage; other dialects ignore it."""
     placement: Placement = Placement()
     request_id: str = ""
+    source: Source | None = None
+    """None: there is nothing to pass on unchanged."""
 
     @property
     def is_bare(self) -> bool:
@@ -269,6 +283,7 @@ class EmbedRequest(Struct, frozen=True, kw_only=True):
     encoding: Literal["float", "base64"] = "float"
     placement: Placement = Placement()
     request_id: str = ""
+    source: Source | None = None
 
 
 class LoadRequest(Struct, frozen=True, kw_only=True):
