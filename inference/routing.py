@@ -2,8 +2,8 @@
 
     who can       the runtime sees it, the prompt fits, the breaker is closed, the caller's key allows it
     within limits the request's, the mode's, and what heat the device bears; the least excess where nobody is
-    chain         the preferred device, the operator's fallback, NPU, GPU, CPU, other servers: the first that can begin within
-                  `busy_wait_s`, else the one with the least wait. Without a hint, in the modes Auto and Balanced
+    chain         the preferred device, the operator's fallback, NPU, GPU, CPU, other servers: the first that can
+                  begin within `busy_wait_s`, else the one with the least wait. Without a hint, in Auto and Balanced
     score         by time and power (`inference.scoring`), for everything else
 
 What is left stays in the list: a device that fails before its first token is followed by the next.
@@ -59,7 +59,9 @@ def _at_home(facts: Facts, candidates: tuple[Candidate, ...]) -> tuple[Candidate
     away = [candidate.device for candidate in candidates if not candidate.local]
     if away and (not here or facts.target in away):
         only = facts.target if facts.target in away else ", ".join(away)
-        raise NotAllowed(f"{facts.remote_forbidden_by} keeps this request on this machine, and {only} is another server")
+        raise NotAllowed(
+            f"{facts.remote_forbidden_by} keeps this request on this machine, and {only} is another server"
+        )
     return here
 
 

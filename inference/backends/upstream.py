@@ -1,0 +1,159 @@
+"""HTTP to other servers: one session for all of them, bounded in size and in time, and no key to any other host.
+
+What went wrong becomes RemoteFailed or RemoteRefused here, in words that name the backend and never its key or address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from time import time
+
+import aiohttp
+
+from inference.errors import RemoteFailed, RemoteRefused
+from inference.remote import RemoteSpec
+
+CONNECT_S = 10.0
+LIST_S = 20.0
+LONGEST_LIST = 8 * 1024 * 1024
+LONGEST_ANSWER = 128 * 1024 * 1024
+LONGEST_ERROR = 64 * 1024
+IDLE_S = 60.0
+"""Connections are kept this long; one that the other side closes meanwhile is seen and left alone."""
+LONGEST_RETRY_S = 3600.0
+_KEY_REFUSED = (401, 403)
+_FULL = (429, 503, 529)
+_OWN_FAULTS = (402, 407, 408)
+"""Statuses below 500 that say nothing of the request."""
+
+
+class Session:
+    """Made on the event loop. Follows no redirect, keeps no cookie, asks no proxy of the environment."""
+
+    def __init__(self) -> None:
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ttl_dns_cache=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+            auto_decompress=False,
+            trust_env=False,
+            skip_auto_headers=("User-Agent", "Content-Type"),
+        )
+
+    async def open(
+        self,
+        spec: RemoteSpec,
+        tls: ssl.SSLContext | bool,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+    ) -> aiohttp.ClientResponse:
+        """The head of an answer, whatever its status; POST with a body, else GET. Raises RemoteFailed."""
+        bound_s = spec.first_byte_s if body is not None else LIST_S
+        again = True
+        while True:
+            try:
+                async with asyncio.timeout(bound_s):
+                    return await self._http.request(
+                        "GET" if body is None else "POST", spec.url + path, data=body, headers=headers,
+                        allow_redirects=False, ssl=tls,
+                    )  # fmt: skip
+            except aiohttp.ServerDisconnectedError as error:
+                if not again:
+                    raise RemoteFailed(spec.id, words(error)) from None
+                again = False  # it had been idle, and was closed over there in this very moment
+            except TimeoutError:
+                raise RemoteFailed(spec.id, f"no answer began within {bound_s:g} s", status=504) from None
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                raise RemoteFailed(spec.id, words(error)) from None
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+def words(error: Exception) -> str:
+    """What happened to a connection, without addresses."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
+        return "its TLS certificate is not trusted; name its authority, or turn verification off for this backend"
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return "it does not speak TLS as expected; is it http rather than https?"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its host name is not known"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"it cannot be reached ({error.strerror or 'connection refused'}); is it running?"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "it closed the connection without an answer"
+    if isinstance(error, aiohttp.ClientResponseError | ValueError):
+        return "it does not answer in HTTP as it should, or with a head beyond all bounds"
+    return "the connection broke"
+
+
+async def read(backend: RemoteSpec, response: aiohttp.ClientResponse, within_s: float) -> bytes:
+    """What is there of the body, waited for if need be; b'' at its end. Raises RemoteFailed."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await response.content.readany()
+    except TimeoutError:
+        raise RemoteFailed(backend.id, f"nothing came for {within_s:g} s", status=504) from None
+    except (aiohttp.ClientError, OSError, ValueError):
+        raise RemoteFailed(backend.id, "it ended the answer before it was complete") from None
+
+
+async def whole(backend: RemoteSpec, response: aiohttp.ClientResponse, most: int, within_s: float) -> bytes:
+    """All of the body. `within_s`: the longest silence. Raises RemoteFailed, for one of more than `most` bytes too."""
+    parts, size = [], 0
+    while data := await read(backend, response, within_s):
+        parts.append(data)
+        size += len(data)
+        if size > most:
+            raise RemoteFailed(backend.id, f"its answer has more than {most // 1024 // 1024} MiB")
+    return b"".join(parts)
+
+
+def judged(backend: str, response: aiohttp.ClientResponse, said: str) -> RemoteFailed:
+    """The error that a status other than 200 means. `said`: the words in the body."""
+    status = response.status
+    if 300 <= status < 400:
+        return RemoteFailed(backend, f"it answers with a redirect ({status}), which is not followed; give its own URL")
+    if status in _KEY_REFUSED:
+        return RemoteFailed(backend, f"it refuses the key that it was given ({status}); set the key of this backend")
+    if status in _FULL:
+        wait_s = retry_after_s(response.headers.get("Retry-After", ""))
+        return RemoteFailed(backend, said or _phrase(status), wait_s, 429 if status == 429 else 503)
+    if status >= 500 or status in _OWN_FAULTS or status < 200:
+        return RemoteFailed(backend, f"it failed with {status}: {said or _phrase(status)}")
+    if status < 300:
+        return RemoteFailed(backend, f"it answers {status} where 200 is expected")
+    return RemoteRefused(backend, status, said or _phrase(status))
+
+
+def retry_after_s(value: str) -> float | None:
+    """Of a Retry-After header: seconds or a date; None for neither."""
+    if value.strip().isdigit():
+        return min(float(value), LONGEST_RETRY_S)
+    try:
+        return min(max(0.0, parsedate_to_datetime(value).timestamp() - time()), LONGEST_RETRY_S)
+    except (ValueError, TypeError):
+        return None
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return str(status)
+
+
+def tls_of(spec: RemoteSpec) -> ssl.SSLContext | bool:
+    """As aiohttp wants it; reads files. Raises OSError, ssl.SSLError among them."""
+    if not spec.url.startswith("https:") or (spec.verify_tls and not spec.ca_file):
+        return True
+    if not spec.verify_tls:
+        return False
+    context = ssl.create_default_context()
+    context.load_verify_locations(spec.ca_file)
+    return context
