@@ -48,14 +48,18 @@ def plan(
     names = (*backends, *(other.device for other in others))
     facts = Facts(
         prompt_tokens=prompt_tokens,
-        preferred=tuple(dict.fromkeys(resolve_device(name, names) for name in order)) if not spec.remote else (),
+        preferred=tuple(dict.fromkeys(resolve_device(name, names) for name in order))
+        if not spec.remote
+        else (),
         target=target(wishes.device, names),
         allowed=wishes.allowed,
         strict=wishes.strict,
         logprobs=chat is not None and chat.logprobs,
         busy_wait_s=busy_wait_s,
         remote=wishes.remote and not spec.local_only,
-        remote_forbidden_by=f"the setting of {spec.name}" if spec.local_only else "X-Remote-Allowed or the API key",
+        remote_forbidden_by=f"the setting of {spec.name}"
+        if spec.local_only
+        else "X-Remote-Allowed or the API key",
         stored_mode=efficiency.stored,
         mode=efficiency.now.mode,
         mode_by_battery=efficiency.now.battery,

@@ -81,7 +81,9 @@ PATHS: Final[Mapping[str, Path]] = {
     "openai.responses": Path(
         protocol="openai", path="/v1/responses", has_token=_response, end=_COMPLETED, trailing=3
     ),
-    "chat": Path(protocol="ollama", path="/api/chat", lines=True, has_token=_ollama, end=_LINE_DONE, trailing=1),
+    "chat": Path(
+        protocol="ollama", path="/api/chat", lines=True, has_token=_ollama, end=_LINE_DONE, trailing=1
+    ),
     "generate": Path(
         protocol="ollama", path="/api/generate", lines=True, has_token=_ollama, end=_LINE_DONE, trailing=1
     ),

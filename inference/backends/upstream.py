@@ -118,9 +118,13 @@ def judged(backend: str, response: aiohttp.ClientResponse, said: str) -> RemoteF
     """The error that a status other than 200 means. `said`: the words in the body."""
     status = response.status
     if 300 <= status < 400:
-        return RemoteFailed(backend, f"it answers with a redirect ({status}), which is not followed; give its own URL")
+        return RemoteFailed(
+            backend, f"it answers with a redirect ({status}), which is not followed; give its own URL"
+        )
     if status in _KEY_REFUSED:
-        return RemoteFailed(backend, f"it refuses the key that it was given ({status}); set the key of this backend")
+        return RemoteFailed(
+            backend, f"it refuses the key that it was given ({status}); set the key of this backend"
+        )
     if status in _FULL:
         wait_s = retry_after_s(response.headers.get("Retry-After", ""))
         return RemoteFailed(backend, said or _phrase(status), wait_s, 429 if status == 429 else 503)
