@@ -73,6 +73,15 @@ def _read(
         raise ConfigurationError(f"{found[0]}: {found[1]!r} is not {error}") from None
 
 
+def secret(variable: str) -> str:
+    """What a variable holds that an operator names for a key, read when it is asked for. Raises KeyError where it is
+    not set or empty."""
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise KeyError(variable)
+    return value
+
+
 def env_text(name: str, default: str, meaning: str, *, shown: str = "", aliases: Sequence[str] = ()) -> str:
     return _read(name, str, default, shown or default, meaning, aliases)
 

@@ -250,6 +250,7 @@ ENGINE = EngineConfig(
 # --- Django -------------------------------------------------------------------------------------------------
 
 SECRET_KEY = data_folder.secret_key(DATA_DIR)
+NAMED_SECRET = env.secret  # keys of other servers may lie in variables that the operator names
 DEBUG = False
 ALLOWED_HOSTS = ["*"]  # the gate checks Host before Django sees a request
 INSTALLED_APPS = [
