@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
 
 Protocol = Literal["ollama", "openai", "anthropic"]
+_VERSION = re.compile(r"/v\d+(beta\d*)?")
 
 
 class RemoteSpec(Struct, frozen=True, kw_only=True):
@@ -43,6 +45,14 @@ class RemoteSpec(Struct, frozen=True, kw_only=True):
     """Longest wait for the head of an answer, a load over there included."""
     between_s: float = 60.0
     """Longest silence inside an answer."""
+
+    def address(self, path: str) -> str:
+        """Of a path of the API. A version at the end of the URL stands in the place of the API's own: OpenVINO Model
+        Server has '/v3/chat/completions'."""
+        head, slash, version = self.url.rpartition("/")
+        if self.protocol == "openai" and path.startswith("/v1/") and _VERSION.fullmatch(slash + version):
+            return f"{head}/{version}{path[3:]}"
+        return self.url + path
 
     def __repr__(self) -> str:
         return f"RemoteSpec({self.id!r}, {self.protocol!r}, {self.url!r})"

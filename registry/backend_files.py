@@ -164,8 +164,12 @@ class _Reading:
         for part in (traits, rules):
             self._entry.values |= part._entry.values
             self._entry.keys |= part._entry.keys
-            self._found.unused += _leaves(part._left, part._entry.path)
+            part._leave()
         self._end("id", "type", "endpoint")
+
+    def _leave(self) -> None:
+        for name, value in self._left.items():
+            self._found.unused += _leaves(value, f"{self._entry.path}.{name}")
 
     def _part(self, name: str) -> _Reading:
         path, value = f"{self._entry.path}.{name}", self._left.pop(name, None)
@@ -221,10 +225,10 @@ class _Reading:
         fields = dict(zip(needed, ("name", "protocol", "url"), strict=True))
         said = {fault.partition(":")[0] for fault in self._found.faults}
         for key, to in fields.items():
-            path = f"{self._entry.path}.{key}"
+            path = self._entry.keys.setdefault(to, f"{self._entry.path}.{key}")
             if to not in self._entry.values and path not in said:
                 self._found.faults.append(f"{path}: is missing")
-        self._found.unused += _leaves(self._left, self._entry.path)
+        self._leave()
         self._found.entries.append(self._entry)
 
 

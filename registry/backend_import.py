@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -54,30 +54,26 @@ def _write(entry: Entry, found: Found, added: list[str], updated: list[str]) -> 
         if value is None and not Backend._meta.get_field(field).null:
             continue
         setattr(row, field, value)
-    faults = _faults(row, entry)
-    already = any(fault.startswith(entry.path) for fault in found.faults)
-    if faults:
-        found.faults += [] if already else faults
-    elif not already:
+    said = {fault.partition(": ")[0] for fault in found.faults}
+    found.faults += [f"{path}: {words}" for path, words in _faults(row, entry) if path not in said]
+    if not any(fault.startswith(entry.path) for fault in found.faults):
         row.save()
         (added if is_new else updated).append(row.name)
         found.notes += [(row.name, words) for words in backends.doubts(row)]
 
 
-def _faults(row: Backend, entry: Entry) -> list[str]:
-    said = []
-    try:
-        row.full_clean()
-    except ValidationError as error:
-        for field, words in error.message_dict.items():
-            value: Any = entry.values.get(field)
-            path = entry.keys.get(field, f"{entry.path}.{field}")
-            said += [
-                f"{path}: {word}" if str(value) in word else f"{path}: {value!r}: {word}" for word in words
-            ]
+def _faults(row: Backend, entry: Entry) -> Iterator[tuple[str, str]]:
+    """Path and words; a password in an address is not repeated."""
     if entry.key is not None:
         try:
             row.set_key(entry.key)
         except ValueError as error:
-            said.append(f"{entry.path}.key: {error}")
-    return said
+            yield f"{entry.path}.key", str(error)
+    try:
+        row.full_clean()
+    except ValidationError as error:
+        for field, faults in error.message_dict.items():
+            value = str(entry.values.get(field))
+            for words in faults:
+                shown = words if field == "url" or value in words else f"{value!r}: {words}"
+                yield entry.keys.get(field, f"{entry.path}.{field}"), shown

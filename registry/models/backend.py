@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, Self, cast
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -107,6 +108,9 @@ class Backend(Stamped):
     note = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    _key_is_for: tuple[str, str] = ("", "")
+    """The address, and the sealed key that was given for it, as they lie in the database."""
+
     class Meta:
         ordering = ("name",)
         constraints = [
@@ -137,6 +141,12 @@ class Backend(Stamped):
     def __str__(self) -> str:
         return self.name
 
+    @classmethod
+    def from_db(cls, *args: Any, **kwargs: Any) -> Self:
+        row = super().from_db(*args, **kwargs)
+        row._key_is_for = (row.__dict__.get("url", ""), row.__dict__.get("sealed_key", ""))
+        return row
+
     def clean(self) -> None:
         """Raises ValidationError by field; brings name, address and patterns into the form that the row keeps."""
         faults: dict[str, str] = {}
@@ -154,6 +164,11 @@ class Backend(Stamped):
             kept(field, lambda text: "\n".join(fields.patterns(text)))
         kept("aliases", lambda text: "\n".join(f"{k}={v}" for k, v in fields.aliases(text).items()))
         kept("max_size", lambda text: text.strip().lower() if fields.parameters(text) else "")
+        was, sealed = self._key_is_for
+        if sealed and sealed == self.sealed_key and "url" not in faults and _host(was) != _host(self.url):
+            faults["url"] = (
+                f"the key was given for {_host(was)} and goes nowhere else: give it again, or take it away"
+            )
         if faults:
             raise ValidationError(faults)
 
@@ -188,3 +203,8 @@ class Backend(Stamped):
             first_byte_s=self.first_byte_s,
             between_s=self.silence_s,
         )
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
