@@ -10,7 +10,9 @@ from rest_framework.response import Response
 from compat_api import account, anthropic, key_bounds
 from compat_api.discovery import KnownModelsView, SearchView
 from compat_api.efficiency import EfficiencyView
+from compat_api.health import VIEWS as HEALTH
 from compat_api.managing import BlobView, CopyView, DeleteView
+from compat_api.metrics_view import MetricsView
 from compat_api.ollama import catalogue as ollama
 from compat_api.openai import catalogue as openai
 from compat_api.thermal import ThermalView
@@ -100,6 +102,8 @@ VIEWS: dict[str, type[WireView]] = {
     "thermal": ThermalView,
     "efficiency": EfficiencyView,
     "efficiency.choose": EfficiencyView,
+    **HEALTH,
+    "metrics": MetricsView,
     "openai.models": OpenAIModelsView,
     "openai.model": OpenAIModelView,
 }

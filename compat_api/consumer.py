@@ -117,6 +117,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
     async def find(self, model: str) -> ModelSpec:
         self.log.model = model
         spec = await store.find(model)
+        self.log.found = spec.name
         key_bounds.check_model(self.key, model, spec)
         return spec
 

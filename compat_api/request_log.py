@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from compat_api.urls import Operation
-from inference import engine
+from inference import engine, metrics
 from inference.events import Event, Finish, Start
 from inference.states import RequestRecord
 from registry.key import Key
@@ -40,6 +40,9 @@ class RequestLog:
         self._others: list[Start] = []
         self._closed = False
         self.model = ""
+        """As it was asked for."""
+        self.found = ""
+        """Its name in the registry, once it was found there."""
         self.ignored: tuple[str, ...] = ()
         """Options that were sent and have no meaning here."""
 
@@ -51,6 +54,7 @@ class RequestLog:
         """The first token or vector exists."""
         self._start = start
         self._ttft_s = self.elapsed_s()
+        metrics.started(self.found, (start,))
 
     @property
     def ttft_s(self) -> float | None:
@@ -77,10 +81,12 @@ class RequestLog:
         record = self._record(status, error)
         if self._key is not None:
             USE.spend(self._key, record.prompt_tokens + record.completion_tokens)
+        starts = (self._start, *self._others) if self._start is not None else ()
+        metrics.ended(self._operation.path, record, self.found, starts)
         if self._operation.streaming:
             engine.current().record(record)
         key = self._key.name if self._key is not None else ""
-        _write(self._method, self._path, record, self._operation.streaming, self.ignored, key)
+        _write(self._method, self._path, record, self._operation, self.ignored, key)
 
     def _record(self, status: int, error: str) -> RequestRecord:
         start, finish = self._start, self._finish
@@ -103,10 +109,13 @@ class RequestLog:
 
 
 def _write(
-    method: str, path: str, record: RequestRecord, inference: bool, ignored: tuple[str, ...], key: str
+    method: str, path: str, record: RequestRecord, operation: Operation, ignored: tuple[str, ...], key: str
 ) -> None:
+    level = logging.DEBUG if operation.probe else logging.INFO
+    if not logger.isEnabledFor(level):
+        return
     facts: dict[str, object] = {"model": _word(record.model), "status": record.status}
-    if inference:
+    if operation.streaming:
         facts |= _inference_facts(record)
     facts["total_ms"] = f"{record.total_s * 1000:.1f}"
     if key:
@@ -116,7 +125,7 @@ def _write(
     if record.error:
         facts["error"] = repr(record.error[:_LONGEST])
     line = " ".join([f"{name}={value}" for name, value in facts.items()])
-    logger.info("%s %s -> %s %s", method, _word(path), record.operation, line)
+    logger.log(level, "%s %s -> %s %s", method, _word(path), record.operation, line)
 
 
 def _inference_facts(record: RequestRecord) -> dict[str, object]:

@@ -24,7 +24,7 @@ class ThermalView(WireView):
 def thermal(readings: Readings, now: float) -> dict[str, Any]:
     """`now`: time.monotonic()."""
     return {
-        "devices": {device.id: _device(device, now) for device in readings.devices},
+        "devices": {device.id: device_readings(device, now) for device in readings.devices},
         "system": {
             "battery": _reading(readings.battery, now),
             "on_battery": _flag(readings.on_battery, now),
@@ -36,7 +36,7 @@ def thermal(readings: Readings, now: float) -> dict[str, Any]:
     }
 
 
-def _device(device: DeviceReadings, now: float) -> dict[str, Any]:
+def device_readings(device: DeviceReadings, now: float) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "class": device.kind,
         "name": device.name or None,

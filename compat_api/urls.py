@@ -30,6 +30,8 @@ class Operation(Struct, frozen=True):
     """Of OpenAI's API and of Anthropic's alike: the header anthropic-version tells whose client asks."""
     socket: bool = False
     """A WebSocket: nothing but a handshake is answered."""
+    probe: bool = False
+    """Asked every few seconds by machines: its log line is for debugging alone."""
     takes_file: bool = False
     """The body of a POST is a file: it arrives on disk, and the scope has it as `npuproxy.upload`."""
 
@@ -74,6 +76,13 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("thermal", "ollama", "infer", _GET, "/thermal"),
     Operation("efficiency", "ollama", "infer", _GET, "/efficiency"),
     Operation("efficiency.choose", "ollama", "manage", _POST, "/efficiency"),
+    Operation("healthz", "ollama", "open", _READ, "/healthz", probe=True),
+    Operation("liveness", "ollama", "open", _READ, "/health/liveness", probe=True),
+    Operation("readyz", "ollama", "infer", _READ, "/readyz", probe=True),
+    Operation("readiness", "ollama", "infer", _READ, "/health/readiness", probe=True),
+    Operation("health", "ollama", "infer", _READ, "/health", probe=True),
+    Operation("health.devices", "ollama", "infer", _READ, "/health/devices", probe=True),
+    Operation("metrics", "ollama", "infer", _READ, "/metrics", probe=True),
     Operation("openai.models", "openai", "infer", _GET, "/v1/models", shared=True),
     Operation("openai.model", "openai", "infer", _GET, "/v1/models/{id}", shared=True),
     Operation("openai.chat", "openai", "infer", _POST, "/v1/chat/completions", streaming=True),
@@ -112,6 +121,18 @@ def resolve(method: str, path: str) -> Resolved:
         if path.startswith(prefix) and len(path) > len(prefix):
             return _by_method(method, (operation,), {"id": path[len(prefix) :]})
     return _NOT_OURS
+
+
+def endpoint_of(path: str) -> str:
+    """The table's path that `path` belongs to, whatever the method; '' for none."""
+    if path in _EXACT:
+        return path
+    found = (
+        operation.path
+        for prefix, operation in _PREFIXED
+        if path.startswith(prefix) and len(path) > len(prefix)
+    )
+    return next(found, "")
 
 
 def _by_method(method: str, operations: tuple[Operation, ...], params: dict[str, str]) -> Resolved:

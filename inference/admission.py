@@ -13,6 +13,7 @@ import asyncio
 import math
 import time
 
+from inference import metrics
 from inference.errors import DeadlineExceeded, QueueFull, QueueTimeout
 from inference.waiting_line import Line
 
@@ -77,7 +78,7 @@ class DeviceQueue:
             raise DeadlineExceeded("X-Deadline-Ms passed before the request could start")
         if self.running < self.slots and not self._line:
             self.running += 1
-            return Slot(self, 0.0)
+            return self._slot(0.0)
         self.check_room()
         ticket = _Ticket(priority)
         self._line.add(ticket)
@@ -94,7 +95,11 @@ class DeviceQueue:
         except asyncio.CancelledError:
             self._leave(ticket)
             raise
-        return Slot(self, time.monotonic() - began)
+        return self._slot(time.monotonic() - began)
+
+    def _slot(self, waited_s: float) -> Slot:
+        metrics.QUEUE_TIME.observe(waited_s)
+        return Slot(self, waited_s)
 
     def _leave(self, ticket: _Ticket) -> None:
         if ticket.granted.done() and not ticket.granted.cancelled():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 
 CRASHES = 3
 WINDOW_S = 60.0
@@ -37,6 +38,13 @@ class Breaker:
         self._crashes.clear()
         self._open_until = 0.0
         self._open_s = OPEN_S
+
+    @property
+    def state(self) -> Literal["closed", "open", "half_open"]:
+        """As of now. From any thread."""
+        if not self._open_until:
+            return "closed"
+        return "open" if self._clock() < self._open_until else "half_open"
 
     def retry_after_s(self) -> float:
         """Seconds until the next try is let through; 0 when it is now."""

@@ -43,6 +43,7 @@ from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 logger = logging.getLogger(__name__)
 
 RECORDS = 200
+FIND_AGAIN_S = 10.0
 
 
 class Engine:
@@ -183,7 +184,7 @@ class Engine:
 
     def snapshot(self) -> Snapshot:
         backends, records = tuple(self._backends.values()), tuple(self._records)
-        return snapshot.take(self._began, backends, self._pool, records, self.telemetry.readings())
+        return snapshot.take(self._began, backends, self._pool, records, self.telemetry, self._draining)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -256,11 +257,13 @@ class Engine:
         self._in_background(load())
 
     async def _find_devices(self) -> None:
-        """So that the page shows them before the first request."""
-        try:
-            await self._known_backends()
-        except InferenceError as error:
-            logger.error("%s", error)
+        """So that they are seen before the first request, and a fault is mended without one."""
+        while not self._backends:
+            try:
+                await self._known_backends()
+            except InferenceError as error:
+                logger.error("%s", error)
+                await asyncio.sleep(FIND_AGAIN_S)
 
     async def _follow_machine(self) -> None:
         """What the mode Auto stands for."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
-from inference import routing
+from inference import metrics, routing
 from inference.backend import Backend, ChatJob, EmbedJob
 from inference.errors import (
     BadRequest,
@@ -49,7 +49,9 @@ async def generate(
     while left:
         choice, started = left.popleft(), False
         try:
-            stream = backends[choice.device].generate(job, routing.route(plan, choice, failed))
+            stream = backends[choice.device].generate(
+                job, metrics.routed(routing.route(plan, choice, failed))
+            )
             async with aclosing(stream) as batches:
                 yield await anext(batches)  # Start
                 async for events in batches:
@@ -73,7 +75,9 @@ async def embed(backends: Mapping[str, Backend], job: EmbedJob, plan: Plan) -> E
     failed = ""
     for choice in plan.choices:
         try:
-            return await backends[choice.device].embed(job, routing.route(plan, choice, failed))
+            return await backends[choice.device].embed(
+                job, metrics.routed(routing.route(plan, choice, failed))
+            )
         except InferenceError as error:
             why = _why_next(error)
             if choice is plan.choices[-1] or why is None:

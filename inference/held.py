@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 
+from inference import metrics
+from inference.errors import WorkerDied
 from inference.memory import MemoryPlan
 from inference.process import WorkerProcess
 from inference.types import FOREVER, ModelSpec
@@ -38,8 +40,17 @@ class Held:
         self.last_used = time.monotonic()
         self.began = time.monotonic()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ready.add_done_callback(self._count_load)
         self._specs: dict[str, ModelSpec] = {spec.name: spec}
         self._timer: asyncio.TimerHandle | None = None
+
+    def _count_load(self, ready: asyncio.Future[None]) -> None:
+        if ready.cancelled():
+            return
+        if (error := ready.exception()) is None:
+            metrics.loaded(self.spec.name, self.device, self.load_s)
+        else:
+            metrics.load_failed(self.spec.name, self.device, crashed=isinstance(error, WorkerDied))
 
     @property
     def is_ready(self) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
+from inference import metrics
 from inference.breaker import Breaker
-from inference.held import Key
+from inference.held import Held, Key
+from inference.states import BreakerState
 from inference.types import ModelSpec
 
 LOAD_FAILURE_S = 30.0
@@ -19,11 +21,32 @@ class LoadHistory:
 
     def __init__(self) -> None:
         self._breakers: dict[Key, Breaker] = {}
+        self._crashed: dict[Key, str] = {}
+        """With the model's name."""
         self._failed: dict[Key, tuple[float, str]] = {}
         self._load_times: dict[Key, float] = {}
 
+    def crashed(self, held: Held) -> None:
+        """Its worker ended unasked."""
+        metrics.restarted(held.spec.name, held.device)
+        self._crashed[held.key] = held.spec.name
+        self.breaker(held.key).crashed()
+
     def breaker(self, key: Key) -> Breaker:
         return self._breakers.setdefault(key, Breaker())
+
+    def breakers(self) -> tuple[BreakerState, ...]:
+        """Of what has crashed. From any thread."""
+        return tuple(
+            BreakerState(
+                name=name,
+                load_key=key[0],
+                device=key[1],
+                state=self._breakers[key].state,
+                retry_after_s=self._breakers[key].retry_after_s(),
+            )
+            for key, name in tuple(self._crashed.items())
+        )
 
     def breaker_s(self, key: Key) -> float:
         """Seconds until the breaker lets a try through."""

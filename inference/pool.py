@@ -222,7 +222,7 @@ class Pool:
         if self._held.get(held.key) is held:
             del self._held[held.key]
         if isinstance(error, WorkerDied):
-            self.history.breaker(held.key).crashed()
+            self.history.crashed(held)
         elif isinstance(error, LoadFailed) and not isinstance(error, NoRoom):
             words = runtime_words(str(error), *held.paths)
             error = LoadFailed(f"model '{held.spec.name}' could not be loaded on {held.device}: {words}")
@@ -312,7 +312,7 @@ class Pool:
         if self._held.get(held.key) is held:
             del self._held[held.key]
         held.stop_clock()
-        self.history.breaker(held.key).crashed()
+        self.history.crashed(held)
         self._notify()
 
     # --- life -----------------------------------------------------------------------------------------------------

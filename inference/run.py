@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from inference.errors import InferenceError, WorkerDied
+from inference.token_gaps import TokenGaps
 from inference.worker.messages import unpack_ids
 
 RunFinish = Literal["", "stop", "length", "cancelled", "ignored"]
@@ -30,6 +31,7 @@ class Run:
         self.ended_at: float | None = None
         self.progress_at = self.submitted_at
         """Last prefill step (before the first token) or token (after it)."""
+        self.gaps = TokenGaps()
         self._logprobs: array[float] = array("f")
         self.prompt_tokens = 0
         """As the pipeline counted them, where it does; known at the end."""
@@ -52,10 +54,13 @@ class Run:
     def push(self, ids: bytes, finish: RunFinish) -> None:
         now = time.perf_counter()
         if ids:
-            self._ids.extend(unpack_ids(ids))
-            self.progress_at = now
+            new = unpack_ids(ids)
+            self._ids.extend(new)
             if self.first_token_at is None:
                 self.first_token_at = now
+            else:
+                self.gaps.add(now - self.progress_at, len(new))
+            self.progress_at = now
         if finish:
             self.finish = finish
             self._end(now)

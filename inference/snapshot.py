@@ -8,7 +8,7 @@ from inference.backend import Backend
 from inference.held import Held
 from inference.pool import Pool
 from inference.states import LoadedModel, RequestRecord, Snapshot
-from inference.telemetry.readings import Readings
+from inference.telemetry.sampler import Sampler
 from inference.types import FOREVER
 
 
@@ -17,7 +17,8 @@ def take(
     backends: tuple[Backend, ...],
     pool: Pool,
     records: tuple[RequestRecord, ...],
-    readings: Readings,
+    telemetry: Sampler,
+    draining: bool,
 ) -> Snapshot:
     """From any thread. `began`: Unix time of the engine's start; `records`: the most recent first."""
     now = time.time()
@@ -30,7 +31,11 @@ def take(
         memory_used_bytes=pool.used_bytes(),
         requests=records,
         refused=pool.history.refused(),
-        readings=readings,
+        breakers=pool.history.breakers(),
+        readings=telemetry.readings(),
+        runtime="running" if backends else "failed" if pool.spare.failed else "starting",
+        openvino=pool.spare.openvino,
+        draining=draining,
     )
 
 

@@ -23,6 +23,8 @@ class SpareWorker:
         self._refill: asyncio.TimerHandle | None = None
         self._devices: dict[str, str] | None = None
         self._drivers: dict[str, str] = {}
+        self.failed = False
+        """The last try to start a worker, made for somebody who waited, came to nothing."""
         self.openvino = ""
         """Version of the runtime, known with the first worker's hello."""
         self._stopping = False
@@ -50,8 +52,9 @@ class SpareWorker:
             try:
                 await asyncio.shield(self._spare)
             except (OSError, TimeoutError, InferenceError) as error:
-                self._spare = None
+                self._spare, self.failed = None, True
                 raise LoadFailed(f"a worker process could not be started: {error}") from None
+        self.failed = False
         return self.known_devices()
 
     async def take(self) -> WorkerProcess:

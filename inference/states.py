@@ -81,6 +81,17 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+class BreakerState(Struct, frozen=True, kw_only=True):
+    """Of a model on a device where its worker has crashed since the start."""
+
+    name: str
+    load_key: str
+    device: str
+    state: Literal["closed", "open", "half_open"]
+    """Half open: the next request is the try that decides."""
+    retry_after_s: float
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """One frozen picture: the page, /api/ps and /health read the same one, so they cannot disagree."""
 
@@ -96,6 +107,13 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Power, heat and load, as of the last sample."""
     refused: frozenset[str] = frozenset()
     """Load keys of models that a device refused to load a moment ago."""
+    breakers: tuple[BreakerState, ...] = ()
+    runtime: Literal["starting", "running", "failed"] = "running"
+    """Running: the devices are known. Failed: no worker process could be started, which is tried again."""
+    openvino: str = ""
+    """Version of the runtime, once it is known."""
+    draining: bool = False
+    """The server stops and takes no new work."""
 
     def state_of(self, spec: ModelSpec) -> Literal["loaded", "loading", "unloaded"]:
         """Whether a request finds the model in memory, on any device."""

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError
 
 from compat_api import errors
-from compat_api.urls import Resolved, dialect_of, resolve
+from compat_api.urls import Resolved, dialect_of, endpoint_of, resolve
+from inference import metrics
 from npuproxy import callers, logs
 from npuproxy.origins import Hosts, Origins
 from npuproxy.peers import Header, Peers
@@ -99,6 +100,7 @@ class Gate:
             verdict = _of_its_kind(scope, verdict, request_id)
         if isinstance(verdict, Answer):
             self._log_refusal(method, scope, verdict.status)
+            metrics.refused(endpoint_of(scope["path"]) or metrics.OTHER, verdict.status)
             await _refuse(scope, send, verdict._replace(headers=verdict.headers + extra))
             return
         scope["npuproxy.resolved"] = verdict.resolved

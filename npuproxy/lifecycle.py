@@ -12,9 +12,11 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from django.db import DatabaseError
 from django.urls import get_resolver
 
 from compat_api import pulling
+from compat_api.readiness import WARM_UP
 from inference import engine as engines
 from inference.engine import Engine
 from inference.errors import InferenceError
@@ -76,6 +78,7 @@ class Lifecycle:
         if self._grpc is not None:
             await self._grpc.start()
         if self._models:
+            WARM_UP.begin(self._wishes())
             self._run(self._warm_up())
         if sys.platform == "win32":
             self._run(self._follow_switch(adopt))
@@ -98,15 +101,24 @@ class Lifecycle:
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work))
 
+    def _wishes(self) -> dict[str, tuple[str, str]]:
+        """Model and device, '' for the router's, by what people read."""
+        return {
+            f"{name} on {device}" if device else name: (name, device)
+            for name, device in product(self._models, self._devices or ("",))
+        }
+
     async def _warm_up(self) -> None:
-        for name, device in product(self._models, self._devices or ("",)):
+        for label, (name, device) in self._wishes().items():
             try:
                 spec = await store.find(name)
                 wish = LoadRequest(model=name, placement=Placement(device=device, strict=bool(device)))
                 loaded = await self._engine.load(spec, wish)
                 logger.info("warm-up: %s is loaded on %s", loaded.name, loaded.executed)
-            except InferenceError as error:
-                logger.error("warm-up: %s%s: %s", name, f" on {device}" if device else "", error)
+                WARM_UP.end(label)
+            except (InferenceError, DatabaseError) as error:
+                logger.error("warm-up: %s: %s", label, error)
+                WARM_UP.end(label, failed=True)
 
     async def _follow_switch(self, adopt: Callable[[socket.socket], None]) -> None:
         """The WSL switch appears with the first WSL guest and has a new address after a reboot."""

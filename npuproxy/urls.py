@@ -37,11 +37,6 @@ def read_only(view: View) -> View:
     return csrf_exempt(guarded)
 
 
-def healthz(request: HttpRequest) -> HttpResponse:
-    """Alive. Asks and loads nothing."""
-    return HttpResponse("ok", content_type="text/plain")
-
-
 def static(request: HttpRequest, path: str) -> HttpResponseBase:
     """The page's and the admin's files, found where they lie: no build step, no collected copies."""
     response = static_file(request, path, insecure=True)
@@ -64,7 +59,6 @@ handler500 = server_error
 
 urlpatterns = [
     *operations,
-    path("healthz", read_only(healthz)),
     path("status", read_only(status.page), name="status"),
     path("status/live", read_only(status.live), name="status-live"),
     path("admin/", admin.site.urls),

@@ -25,6 +25,14 @@ Follow = Callable[[Stamps], Awaitable[None]]
 """Brings what is in memory up to these stamps. Raises DatabaseError."""
 
 
+_away = False
+
+
+def database_is_away() -> bool:
+    """The last look of this process's watch failed. From any thread."""
+    return _away
+
+
 class Watch:
     """Event loop only. The followers are told one after the other, so a later one finds what an earlier one read."""
 
@@ -40,16 +48,16 @@ class Watch:
 
     async def run(self, interval_s: float = POLL_S) -> None:
         """Until cancelled. A failing database is logged once and tried again."""
-        failing = False
+        global _away
         try:
             while True:
                 try:
                     await self.look()
-                    failing = False
+                    _away = False
                 except DatabaseError:
-                    if not failing:
+                    if not _away:
                         logger.exception("the database cannot be read; what is in memory stays in use")
-                    failing = True
+                    _away = True
                 await asyncio.sleep(interval_s)
         finally:
             self._thread.close(wait=False)

@@ -73,7 +73,6 @@ def all_pages() -> list[str]:
 
 def test_the_walk_sees_the_pages_that_are_known() -> None:
     assert {
-        "/healthz",
         "/status",
         "/status/live",
         "/admin/",
@@ -95,6 +94,7 @@ def test_open_to_everyone_is_what_the_design_names_and_nothing_else() -> None:
         "/",
         "/api/version",
         "/healthz",
+        "/health/liveness",
     }
 
 
@@ -110,5 +110,5 @@ def test_an_operation_of_administration_is_not_for_this_machine_without_a_key() 
 def test_a_route_without_a_policy_is_refused_to_everyone() -> None:
     for trusted in (True, False):
         key = (b"x-api-key", SECRETS["admin"].encode())
-        verdict = callers.judge(Resolved(), "/metrics", trusted, [key], ring_of_scopes().find)
+        verdict = callers.judge(Resolved(), "/nowhere", trusted, [key], ring_of_scopes().find)
         assert isinstance(verdict, callers.Refused)

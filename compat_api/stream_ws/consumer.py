@@ -14,6 +14,7 @@ from compat_api.request_log import RequestLog
 from compat_api.stream_ws import requests, responses
 from compat_api.stream_ws.exchange import Exchange
 from compat_api.urls import Operation
+from inference import metrics
 from inference.errors import BadRequest
 from inference.types import Placement
 
@@ -42,6 +43,7 @@ class StreamConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no 
             await self._refuse_handshake(errors.of(error))
             return
         await send({"type": "websocket.accept", "subprotocol": chosen(scope["subprotocols"])})
+        metrics.SOCKETS.inc()
         try:
             await self._serve(receive)
         except asyncio.CancelledError:
@@ -49,6 +51,7 @@ class StreamConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no 
             await self._close()
             raise
         finally:
+            metrics.SOCKETS.dec()
             if self._closing is not None:
                 self._closing.cancel()
 

@@ -61,6 +61,7 @@ class Exchange:
         request, wish = await off_loop(requests.parse, body)
         self._log.model = request.model
         spec = await store.find(request.model)
+        self._log.found = spec.name
         key_bounds.check_model(self._key, request.model, spec)
         require_completion(spec, request.model, "chat")
         placement = structs.replace(wished, **wish.over(wished))

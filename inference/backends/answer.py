@@ -48,7 +48,7 @@ class Answer:
             tools=job.request.tools, stop=job.sampling.stop or (), family=family, tags=tags, show_thoughts=job.think,
             one_call=not job.request.tool_choice.parallel,
         )  # fmt: skip
-        self.meter = Meter()
+        self.meter = Meter(gaps=run.gaps)
 
     def take(self) -> list[Event]:
         """Everything that came since the last call; Finish is the last event ever."""
