@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compat_api import account, anthropic, key_bounds
+from compat_api.cancelling import CancelView
 from compat_api.discovery import KnownModelsView, SearchView
 from compat_api.efficiency import EfficiencyView
 from compat_api.health import VIEWS as HEALTH
@@ -92,6 +93,7 @@ VIEWS: dict[str, type[WireView]] = {
     "copy": CopyView,
     "delete": DeleteView,
     "blob": BlobView,
+    "requests.cancel": CancelView,
     "cloud.status": account.StatusView,
     "cloud.me": account.MeView,
     "cloud.signout": account.SignOutView,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from channels.consumer import AsyncConsumer
@@ -18,7 +19,7 @@ from compat_api import encoded_body, errors, headers, key_bounds
 from compat_api.dialect import SSE, unbroken
 from compat_api.request_log import RequestLog
 from compat_api.urls import Operation
-from inference.errors import ShuttingDown
+from inference.errors import RequestCancelled, ShuttingDown
 from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 from registry import store
 from registry.key import Key
@@ -60,7 +61,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         self.log = RequestLog(self.request_id, scope["method"], scope["path"], self.operation, self.key)
         self._writable = scope.get("npuproxy.writable")
         self._started = False
-        self._client_gone = False
+        self._client_gone = self._cancelled = False
         body = await read_body(receive)
         if body is None:
             self.log.close(errors.CLIENT_GONE, "client gone")
@@ -69,6 +70,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
 
     async def _run_beside_disconnect(self, body: bytes, receive: Receive) -> None:
         work = asyncio.create_task(self._work(body))
+        self.log.begin(partial(self._cancel, work))
         gone = asyncio.create_task(until_disconnect(receive))
         try:
             await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -77,6 +79,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
             gone.cancel()
             work.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
+            self.log.close(errors.CLIENT_GONE, "client gone")
 
     async def _work(self, body: bytes) -> None:
         try:
@@ -86,11 +89,17 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         except asyncio.CancelledError:
             if self._client_gone:
                 self.log.close(errors.CLIENT_GONE, "client gone")
-            else:  # the server stops and has waited for long enough
-                await self._fail(ShuttingDown())
+            else:  # or the server stops and has waited for long enough
+                await self._fail(RequestCancelled() if self._cancelled else ShuttingDown())
             raise
         except Exception as error:
             await self._fail(error)
+
+    def _cancel(self, work: asyncio.Task[None]) -> None:
+        """On the operator's wish; a second one would cut off what tells of the first."""
+        if not self._cancelled:
+            self._cancelled = True
+            work.cancel()
 
     async def _fail(self, error: Exception) -> None:
         failure = errors.of(error, self.operation)
@@ -112,6 +121,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         """The request with its id and with what the X- headers wish; a header wins over options.device."""
         wished = headers.placement(self.scope["headers"], request.placement.device)
         placement = key_bounds.within(self.key, wished)
+        self.log.priority = placement.priority
         return structs.replace(request, placement=placement, request_id=self.request_id)
 
     async def find(self, model: str) -> ModelSpec:

@@ -27,6 +27,7 @@ _TOO_LARGE = "request body too large"
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (inference_errors.BadRequest, 400),
     (inference_errors.NotAllowed, 403),
+    (inference_errors.RequestCancelled, 403),  # a 409 or 5xx would be sent again by clients
     (inference_errors.ModelNotFound, 404),
     (ThreadNotFound, 404),
     (BodyTooLarge, 413),
@@ -133,6 +134,8 @@ def _too_long(error: inference_errors.ContextLengthExceeded, operation: Operatio
 def _code(error: Exception) -> str | None:
     if isinstance(error, ThreadNotFound):
         return _THREAD_NOT_FOUND
+    if isinstance(error, inference_errors.RequestCancelled):
+        return "request_cancelled"
     return "context_length_exceeded" if isinstance(error, inference_errors.ContextLengthExceeded) else None
 
 

@@ -104,6 +104,7 @@ class GenerationConsumer(InferenceConsumer):
         batch = await _next(batches)
         while batch and isinstance(batch[0], Start):
             self.start = batch[0]
+            self.log.routed(self.start)
             self.facts = headers.of_start(self.start)
             batch = await _next(batches)
         self.log.started(self.start)
@@ -123,6 +124,7 @@ class GenerationConsumer(InferenceConsumer):
             async for index, batch in entries:
                 if batch and isinstance(batch[0], Start):
                     answers[index] = [batch[0]]
+                    self.log.routed(batch[0])
                     continue
                 if self.log.is_waiting:
                     await self._several_begun(dialect, answers, index, stream)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from compat_api.urls import Operation
 from inference import engine, metrics
 from inference.events import Event, Finish, Start
-from inference.states import RequestRecord
+from inference.in_flight import IN_FLIGHT
+from inference.states import RequestRecord, RunningRequest
 from registry.key import Key
 from registry.key_use import USE
 
@@ -21,7 +22,7 @@ _WORD = re.compile(r"[\w./:@+,-]{1,300}")
 
 
 class RequestLog:
-    """Collects the facts of one request; `close` writes them, once."""
+    """Collects the facts of one request; `close` writes them, once. Between `begin` and `close` it is in flight."""
 
     def __init__(
         self, request_id: str, method: str, path: str, operation: Operation, key: Key | None = None
@@ -35,6 +36,8 @@ class RequestLog:
         self._time = time.time()
         self._begun = time.perf_counter()
         self._start: Start | None = None
+        self._routed: Start | None = None
+        self._stop: Callable[[], None] = _nothing
         self._finish: Finish | None = None
         self._ttft_s: float | None = None
         self._others: list[Start] = []
@@ -43,16 +46,26 @@ class RequestLog:
         """As it was asked for."""
         self.found = ""
         """Its name in the registry, once it was found there."""
+        self.priority = 1
         self.ignored: tuple[str, ...] = ()
         """Options that were sent and have no meaning here."""
+
+    def begin(self, stop: Callable[[], None]) -> None:
+        """Inference is under way; `stop` ends it on the operator's wish. `close` is sure to come."""
+        self._stop = stop
+        IN_FLIGHT.begin(self)
 
     def elapsed_s(self) -> float:
         """Since the request's head arrived at the consumer."""
         return time.perf_counter() - self._begun
 
+    def routed(self, start: Start) -> None:
+        """A worker has it; the first token is to come."""
+        self._routed = start
+
     def started(self, start: Start) -> None:
         """The first token or vector exists."""
-        self._start = start
+        self._start = self._routed = start
         self._ttft_s = self.elapsed_s()
         metrics.started(self.found, (start,))
 
@@ -78,6 +91,7 @@ class RequestLog:
         if self._closed:
             return
         self._closed = True
+        IN_FLIGHT.end(self)
         record = self._record(status, error)
         if self._key is not None:
             USE.spend(self._key, record.prompt_tokens + record.completion_tokens)
@@ -87,6 +101,27 @@ class RequestLog:
             engine.current().record(record)
         key = self._key.name if self._key is not None else ""
         _write(self._method, self._path, record, self._operation, self.ignored, key)
+
+    def running(self) -> RunningRequest:
+        routed = self._routed
+        return RunningRequest(
+            id=self._id,
+            time=self._time,
+            operation=self._operation.name,
+            model=self.model,
+            state="answering" if self._start else "prefill" if routed else "waiting",
+            route=routed.route if routed else None,
+            prompt_tokens=routed.prompt_tokens if routed else 0,
+            completion_tokens=self.tokens(),
+            priority=self.priority,
+            key=self._key.name if self._key is not None else "",
+        )
+
+    def tokens(self) -> int:
+        return sum(one.meter.completion_tokens for one in (self._start, *self._others) if one)
+
+    def stop(self) -> None:
+        self._stop()
 
     def _record(self, status: int, error: str) -> RequestRecord:
         start, finish = self._start, self._finish
@@ -98,14 +133,20 @@ class RequestLog:
             status=status,
             route=start.route if start else None,
             prompt_tokens=start.prompt_tokens if start else 0,
-            completion_tokens=sum(one.meter.completion_tokens for one in (start, *self._others) if one),
+            completion_tokens=self.tokens(),
             queue_s=start.queue_s if start else 0.0,
             load_s=start.load_s if start else 0.0,
             ttft_s=self._ttft_s,
             decode_s=finish.decode_s if finish else 0.0,
             total_s=self.elapsed_s(),
             error=error,
+            priority=self.priority,
+            key=self._key.name if self._key is not None else "",
         )
+
+
+def _nothing() -> None:
+    """To stop what was never begun."""
 
 
 def _write(

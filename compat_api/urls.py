@@ -72,6 +72,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("create", "ollama", "manage", _POST, "/api/create", streaming=True),
     Operation("copy", "ollama", "manage", _POST, "/api/copy"),
     Operation("delete", "ollama", "manage", ("DELETE",), "/api/delete"),
+    Operation("requests.cancel", "ollama", "manage", ("DELETE",), "/api/requests"),
     Operation("blob", "ollama", "manage", ("HEAD", "POST"), "/api/blobs/{id}", takes_file=True),
     Operation("thermal", "ollama", "infer", _GET, "/thermal"),
     Operation("efficiency", "ollama", "infer", _GET, "/efficiency"),

@@ -6,6 +6,7 @@
     │   ├── InvalidGrammar          format / response_format cannot be compiled in bounds
     │   └── CapabilityMissing       the model cannot do what was asked
     ├── NotAllowed                  the caller's key forbids the model or the device
+    ├── RequestCancelled            the operator has ended it
     ├── ModelNotFound               no model of that name
     ├── ModelDamaged                a file of the model is missing or has the wrong digest; names the file
     ├── LoadFailed                  the device refused the model
@@ -70,6 +71,11 @@ class CapabilityMissing(BadRequest):
 
 class NotAllowed(InferenceError):
     """The message names what the key does allow."""
+
+
+class RequestCancelled(InferenceError):
+    def __init__(self) -> None:
+        super().__init__("this request was ended by the operator of this server")
 
 
 class ModelNotFound(InferenceError):

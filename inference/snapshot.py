@@ -6,6 +6,7 @@ import time
 
 from inference.backend import Backend
 from inference.held import Held
+from inference.in_flight import IN_FLIGHT
 from inference.pool import Pool
 from inference.states import LoadedModel, RequestRecord, Snapshot
 from inference.telemetry.sampler import Sampler
@@ -30,6 +31,7 @@ def take(
         memory_budget_bytes=pool.room.total,
         memory_used_bytes=pool.used_bytes(),
         requests=records,
+        running=IN_FLIGHT.shown(),
         refused=pool.history.refused(),
         breakers=pool.history.breakers(),
         readings=telemetry.readings(),

@@ -79,6 +79,26 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     decode_s: float = 0.0
     total_s: float = 0.0
     error: str = ""
+    priority: int = 1
+    key: str = ""
+    """Name of the API key that asked; '' for none."""
+
+
+class RunningRequest(Struct, frozen=True, kw_only=True):
+    """A request that is under way; no text of prompt or answer."""
+
+    id: str
+    time: float
+    """Unix time of its arrival."""
+    operation: str
+    model: str
+    state: Literal["waiting", "prefill", "answering"]
+    """Waiting: for the model, a device or its turn."""
+    route: Route | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    priority: int = 1
+    key: str = ""
 
 
 class BreakerState(Struct, frozen=True, kw_only=True):
@@ -103,6 +123,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     memory_used_bytes: int
     requests: tuple[RequestRecord, ...] = ()
     """The most recent first."""
+    running: tuple[RunningRequest, ...] = ()
+    """Those under way, the longest running first."""
     readings: Readings = Readings()
     """Power, heat and load, as of the last sample."""
     refused: frozenset[str] = frozenset()

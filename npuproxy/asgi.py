@@ -11,6 +11,7 @@ from compat_api.asgi import application as inference
 from npuproxy.gate import Application, Gate, Rules
 from npuproxy.listening import is_loopback, trusted_networks
 from npuproxy.origins import Hosts, Origins
+from npuproxy.page.socket import PageConsumer
 from npuproxy.peers import Peers
 from registry import key_ring, key_use
 
@@ -26,4 +27,5 @@ def build() -> Gate:
         keys=key_ring.RING,
         use=key_use.USE,
     )
-    return Gate(rules, inference, cast(Application, get_asgi_application()))
+    sockets = {"/status/ws": cast(Application, PageConsumer())}
+    return Gate(rules, inference, cast(Application, get_asgi_application()), sockets)

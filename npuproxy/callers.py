@@ -17,7 +17,7 @@ from registry.key import RANKS, SPELLING, Key
 
 Find = Callable[[bytes], Key | None]
 
-PAGES = {"/status": "infer", "/static": "infer", "/admin": "admin"}
+PAGES = {"/status": "infer", "/playground": "infer", "/static": "infer", "/admin": "admin"}
 """What Django serves beside compat_api's operations, each with all below it -> scope; urls.py has the views."""
 
 SIGNED_IN = frozenset(("/admin",))

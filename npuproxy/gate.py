@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from django.db import DatabaseError
 from compat_api import errors
 from compat_api.urls import Resolved, dialect_of, endpoint_of, resolve
 from inference import metrics
-from npuproxy import callers, logs
+from npuproxy import callers, logs, preflight
 from npuproxy.origins import Hosts, Origins
 from npuproxy.peers import Header, Peers
 from registry.key import Key
@@ -36,20 +36,8 @@ _ODD = re.compile(r"//|;|\\|/\.\.?(/|$)")
 """Spellings that one reader of a path takes for another one; no path of ours has them."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
-_STAINLESS = (
-    *("arch", "async", "custom-poll-interval", "helper-method", "lang", "os", "package-version"),
-    *("helper", "poll-helper", "retry-count", "runtime", "runtime-version", "timeout"),
-)
-_ALLOW_HEADERS = ",".join(
-    (
-        *("Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "OpenAI-Beta"),
-        *(f"x-stainless-{name}" for name in _STAINLESS),
-        *("x-api-key", "anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access"),
-    )
-).encode()
 _UPGRADE = "this is a WebSocket: connect to it with ws:// or wss://"
 _STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
-_ALLOW_METHODS = b"GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
 
 
 class Answer(NamedTuple):
@@ -86,8 +74,16 @@ class Rules(NamedTuple):
 class Gate:
     """ASGI application in front of all others."""
 
-    def __init__(self, rules: Rules, inference: Application, django: Application) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        inference: Application,
+        django: Application,
+        sockets: Mapping[str, Application] = {},
+    ) -> None:
+        """`sockets`: by path, the WebSockets of pages."""
         self._rules = rules
+        self._sockets = sockets
         self._inference = inference
         self._django = django
 
@@ -97,7 +93,7 @@ class Gate:
         method = scope.get("method", "GET")
         verdict = await self._judge_current(method, scope, request_id)
         if isinstance(verdict, Passed):
-            verdict = _of_its_kind(scope, verdict, request_id)
+            verdict = self._of_its_kind(scope, verdict, request_id)
         if isinstance(verdict, Answer):
             self._log_refusal(method, scope, verdict.status)
             metrics.refused(endpoint_of(scope["path"]) or metrics.OTHER, verdict.status)
@@ -109,6 +105,7 @@ class Gate:
         scope["npuproxy.key"] = verdict.key
         if scope["type"] == "websocket":
             scope["npuproxy.rejudge"] = partial(self._rejudge, verdict.resolved, scope)
+            scope["npuproxy.holds"] = partial(self._holds, verdict.resolved, scope)
         await self._pass_on(scope, receive, send, verdict, extra + verdict.headers)
 
     async def _judge_current(self, method: str, scope: Message, request_id: str) -> Answer | Passed:
@@ -151,6 +148,19 @@ class Gate:
         scope = {"path": operation.path, "headers": headers, "client": (peer, 0)}
         return self._rejudge(resolved, scope)
 
+    def _of_its_kind(self, scope: Message, passed: Passed, request_id: str) -> Answer | Passed:
+        """A WebSocket where there is one, and a request where there is none."""
+        operation = passed.resolved.operation
+        is_socket = operation.socket if operation is not None else scope["path"] in self._sockets
+        if is_socket == (scope["type"] == "websocket"):
+            return passed
+        dialect = dialect_of(scope["path"], scope["headers"])
+        if not is_socket:
+            return Answer(*errors.unrouted(dialect, request_id=request_id))
+        answer = Answer(*errors.render(dialect, 426, _UPGRADE, request_id=request_id))
+        upgrade = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+        return answer._replace(headers=answer.headers + upgrade + passed.headers)
+
     def _over_limit(self, key: Key) -> errors.Failure | None:
         """Counts a request of the key."""
         wait_s, limit = self._rules.use.begin(key)
@@ -167,6 +177,13 @@ class Gate:
         if isinstance(key, callers.Refused):
             return errors.Failure(*key, {})
         return key if key is None else self._over_limit(key) or key
+
+    def _holds(self, resolved: Resolved, scope: Message) -> bool:
+        """Whether who was let in would be let in now; counts no request."""
+        headers, peer = scope["headers"], scope["client"]
+        trusted = self._rules.peers.is_trusted(peer[0] if peer else "", headers)
+        key = callers.judge(resolved, scope["path"], trusted, headers, self._rules.keys.find)
+        return not isinstance(key, callers.Refused)
 
     def identity(self, path: str, headers: list[Header]) -> tuple[str, list[Header]]:
         """The id of a request, its own or a new one, and the headers that every answer to it carries."""
@@ -208,6 +225,8 @@ class Gate:
 
         operation = passed.resolved.operation
         application = self._inference if operation and operation.streaming else self._django
+        if operation is None and scope["path"] in self._sockets:
+            application = self._sockets[scope["path"]]
         try:
             await application(scope, receive, send_with_headers)
         except Exception:
@@ -239,7 +258,7 @@ class Gate:
         if isinstance(cross, Answer):
             return cross
         if cross and method == "OPTIONS":
-            return _preflight(cross, headers)
+            return Answer(204, cross + preflight.allowed(headers), b"")
         dialect = dialect_of(path, headers)
         passed = self._route(method, path, dialect, request_id)
         if isinstance(passed, Answer):
@@ -295,33 +314,8 @@ def _request_id(headers: Iterable[Header]) -> str:
     return "req_" + secrets.token_hex(12)
 
 
-def _preflight(cross: list[Header], headers: list[Header]) -> Answer:
-    allowed = [
-        (b"access-control-allow-methods", _ALLOW_METHODS),
-        (b"access-control-allow-headers", _ALLOW_HEADERS),
-        (b"access-control-max-age", b"43200"),
-    ]
-    if (b"access-control-request-private-network", b"true") in headers:
-        allowed.append((b"access-control-allow-private-network", b"true"))
-    return Answer(204, cross + allowed, b"")
-
-
 def _empty(status: int) -> Answer:
     return Answer(status, [(b"content-length", b"0")], b"")
-
-
-def _of_its_kind(scope: Message, passed: Passed, request_id: str) -> Answer | Passed:
-    """A WebSocket where there is one, and a request where there is none."""
-    operation = passed.resolved.operation
-    is_socket = operation is not None and operation.socket
-    if is_socket == (scope["type"] == "websocket"):
-        return passed
-    dialect = dialect_of(scope["path"], scope["headers"])
-    if not is_socket:
-        return Answer(*errors.unrouted(dialect, request_id=request_id))
-    answer = Answer(*errors.render(dialect, 426, _UPGRADE, request_id=request_id))
-    upgrade = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
-    return answer._replace(headers=answer.headers + upgrade + passed.headers)
 
 
 async def _refuse(scope: Message, send: Send, answer: Answer) -> None:

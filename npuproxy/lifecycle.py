@@ -23,6 +23,7 @@ from inference.errors import InferenceError
 from inference.types import LoadRequest, Placement
 from npuproxy import listening
 from npuproxy.jobs import Jobs
+from npuproxy.page import publisher
 from registry import backends, efficiency, store
 from registry.key_ring import RING
 from registry.key_use import USE
@@ -73,6 +74,7 @@ class Lifecycle:
         self._run(watch.run())
         self._run(USE.keep())
         self._run(self._records.keep())
+        self._run(publisher.current().run())
         self._run(_open_views())
         self._jobs.start()
         if self._grpc is not None:

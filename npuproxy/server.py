@@ -215,6 +215,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
         if scope["type"] == "websocket":
             scope["extensions"] = {"websocket.http.response": {}}
             scope["subprotocols"] = protocol.websocket_protocols
+            scope["npuproxy.is_open"] = lambda: protocol.flow.is_open
             receive = protocol.receive
         application: Awaitable[None] = self.application(scope, receive, partial(self.handle_reply, protocol))
         task = asyncio.ensure_future(application, loop=self._loop)

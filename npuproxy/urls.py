@@ -14,7 +14,10 @@ from django.views.decorators.csrf import csrf_exempt
 
 from compat_api import errors
 from compat_api.django_urls import urlpatterns as operations
-from npuproxy import status
+from npuproxy.page import views
+
+_OTHERS = ("admin/", "rest_framework/")
+"""Files that change with Django alone; ours are asked for anew, so that a page never meets an older script."""
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -40,7 +43,7 @@ def read_only(view: View) -> View:
 def static(request: HttpRequest, path: str) -> HttpResponseBase:
     """The page's and the admin's files, found where they lie: no build step, no collected copies."""
     response = static_file(request, path, insecure=True)
-    response["Cache-Control"] = "max-age=3600"
+    response["Cache-Control"] = "max-age=3600" if path.startswith(_OTHERS) else "no-cache"
     return response
 
 
@@ -58,9 +61,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
 handler500 = server_error
 
 urlpatterns = [
+    path("", views.root, name="heartbeat"),
     *operations,
-    path("status", read_only(status.page), name="status"),
-    path("status/live", read_only(status.live), name="status-live"),
+    path("status", read_only(views.status), name="status"),
+    path("playground", read_only(views.playground), name="playground"),
     path("admin/", admin.site.urls),
     re_path(r"^static/(?P<path>.+)$", static),
 ]

@@ -34,7 +34,7 @@ from hostile_values import (
 )
 from msgspec import inspect
 
-from compat_api import efficiency
+from compat_api import cancelling, efficiency
 from compat_api.anthropic import requests as anthropic
 from compat_api.ollama import catalogue, create, pull
 from compat_api.ollama import requests as ollama
@@ -62,6 +62,7 @@ SHAPES: dict[str, Shape] = {
     "push": Shape(create.NameBody, {"model": "demo"}),
     "create": Shape(create.CreateBody, {"model": "made", "from": "demo", "system": "Be brief."}),
     "copy": Shape(create.CopyBody, {"source": "demo", "destination": "copied"}),
+    "requests.cancel": Shape(cancelling.CancelBody, {"id": "nothing"}),
     "efficiency.choose": Shape(efficiency.EfficiencyBody, {"mode": "Balanced"}),
     "delete": Shape(create.NameBody, {"model": "copied"}),
     "openai.chat": Shape(openai.ChatBody, {"model": "demo", "messages": TURNS, "max_tokens": 2}),

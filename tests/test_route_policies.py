@@ -74,7 +74,7 @@ def all_pages() -> list[str]:
 def test_the_walk_sees_the_pages_that_are_known() -> None:
     assert {
         "/status",
-        "/status/live",
+        "/playground",
         "/admin/",
         "/admin/login/",
         "/admin/registry/apikey/add/",

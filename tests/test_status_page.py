@@ -9,14 +9,16 @@ import urllib.request
 from html.parser import HTMLParser
 
 import pytest
-from conftest import RunningServer, get
+from conftest import ROOT, RunningServer, get
 from django.test import RequestFactory
 
 from compat_api.urls import dialect_of, resolve
 from inference.route_facts import Route
-from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
+from inference.states import DeviceState, LoadedModel, RequestRecord
 from inference.telemetry.readings import DeviceReadings, Flag, Reading, Readings
-from npuproxy import status, urls
+from npuproxy import urls
+from npuproxy.page import rows, words
+from npuproxy.page.history import drawn
 
 
 class Text(HTMLParser):
@@ -74,22 +76,42 @@ def test_it_shows_devices_models_and_the_requests_as_they_come(server: RunningSe
 
 def test_it_loads_nothing_from_elsewhere_and_all_it_loads_is_there(server: RunningServer) -> None:
     for address in Text(get(f"{server.url}/status").decode()).loaded:
-        assert address.startswith("/"), address
-        if address != "/admin/":
+        assert address.startswith(("/", "#")), address
+        if not address.startswith(("/admin/", "#")):
             assert get(server.url + address)
-    for address in ("/static/admin/css/base.css", "/static/status.js"):
-        assert get(server.url + address)
+    assert get(f"{server.url}/static/admin/css/base.css")
+    scripts = {path.name for path in (ROOT / "static/page").iterdir()}
+    for name in scripts:
+        imported = re.findall(r'from "\./([a-z-]+\.js)"', get(f"{server.url}/static/page/{name}").decode())
+        assert set(imported) <= scripts
 
 
-def test_the_live_part_is_the_same_picture_and_no_whole_page(server: RunningServer) -> None:
-    live = get(f"{server.url}/status/live").decode()
-    assert "demo:latest" in live
-    assert "<html" not in live
+def answered(server: RunningServer, **headers: str) -> tuple[str, str]:
+    """Content type and text of what is at `/` for who sends these headers."""
+    request = urllib.request.Request(f"{server.url}/", headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+def test_a_browser_gets_the_page_and_others_get_what_they_came_for(server: RunningServer) -> None:
+    kind, text = answered(server, Accept="text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+    assert kind.startswith("text/html")
+    assert "demo:latest" in Text(text).text
+    kind, text = answered(server, Accept="application/json")
+    contents = json.loads(text)
+    assert kind == "application/json"
+    assert (contents["name"], set(contents)) == ("npuproxy", {"name", "version", "endpoints"})
+    assert "/api/chat" in {endpoint["path"] for endpoint in contents["endpoints"]}
+    for others in ({}, {"Accept": "*/*"}, {"Accept": "application/json, text/plain, */*"}):
+        assert answered(server, **others) == ("text/plain; charset=utf-8", "Ollama is running")
 
 
 def test_it_forbids_scripts_and_frames_of_others(server: RunningServer) -> None:
     with urllib.request.urlopen(f"{server.url}/status", timeout=10) as answer:
-        assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+        policy = answer.headers["Content-Security-Policy"]
+        assert "unsafe" not in policy
+        assert "*" not in policy
+        assert {"default-src 'none'", "script-src 'self'", "style-src 'self'"} < set(policy.split("; "))
         assert answer.headers["X-Frame-Options"] == "DENY"
         assert answer.headers["Cache-Control"] == "no-store"
 
@@ -109,7 +131,7 @@ def test_no_other_file_is_served(server: RunningServer, path: str) -> None:
     [(0.0123, "12 ms"), (1.25, "1.2 s"), (75, "1 min 15 s"), (7260, "2 h 1 min"), (90_000, "1 d 1 h")],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert status.duration(seconds) == text
+    assert words.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -124,19 +146,7 @@ def test_durations(seconds: float, text: str) -> None:
     ],
 )
 def test_sizes(count: float, text: str) -> None:
-    assert status.size(count) == text
-
-
-def snapshot(*models: LoadedModel) -> Snapshot:
-    device = DeviceState(id="CPU", full_name="", available=True, slots=1, running=0, waiting=0)
-    return Snapshot(
-        time=1000.0,
-        uptime_s=1,
-        devices=(device,),
-        models=models,
-        memory_budget_bytes=100,
-        memory_used_bytes=40,
-    )
+    assert words.size(count) == text
 
 
 def held(**changes: object) -> LoadedModel:
@@ -158,39 +168,52 @@ def held(**changes: object) -> LoadedModel:
 
 
 def test_a_worker_says_where_it_really_runs_and_how_long_it_stays() -> None:
-    row = status._worker(held(), 1000.0)
-    assert (row.executed, row.leaves, row.running) == ("NPU (emulated)", "leaves in 1 min 30 s", 2)
-    assert status._worker(held(expires_at=None), 1000.0).leaves == "stays"
-    assert status._worker(held(state="loading", executed=""), 1000.0).executed == "unknown"
-    assert status.memory(snapshot()) == {"used": "40 B", "budget": "100 B", "percent": 40}
+    row = rows.worker(held(running=0))
+    assert (row["place"], row["expires"], row["stays"]) == ("NPU (emulated)", 1090.0, "")
+    row = rows.worker(held())
+    assert (row["expires"], row["stays"]) == (None, "2 running"), "its time begins when they have ended"
+    assert rows.worker(held(expires_at=None, running=0))["stays"] == "stays"
+    assert rows.worker(held(pinned=True, expires_at=None, running=0))["stays"] == "pinned"
+    row = rows.worker(held(state="loading", executed=""))
+    assert (row["place"], row["state"], row["until"]) == ("loading on NPU", "warn", "")
+    assert rows.worker(held(executed=""))["place"] == "unknown"
 
 
 def test_a_request_row_invents_no_figure() -> None:
-    failed = status.request_row(
+    failed = rows.request(
         RequestRecord(
             id="r", time=0.0, operation="chat", model="", status=404, total_s=0.01, error="not found"
         )
     )
-    assert (failed.failed, failed.route, failed.tokens, failed.ttft, failed.rate) == (
-        True,
-        "–",
-        "–",
-        "–",
-        "–",
-    )
+    shown = ("colour", "model", "route", "tokens", "ttft", "rate")
+    assert [failed[name] for name in shown] == ["bad", "–", "–", "–", "–", "–"]
     route = Route(requested="NPU", routed="CPU", executed="CPU", reason="device_unavailable")
-    row = status.request_row(
+    row = rows.request(
         RequestRecord(
-            id="r", time=0.0, operation="chat", model="m", status=200, route=route,
+            id="r", time=0.0, operation="chat", model="m", status=200, route=route, priority=3, key="laptop",
             prompt_tokens=5, completion_tokens=11, ttft_s=0.5, total_s=1.5,
         )
     )  # fmt: skip
-    assert (row.route, row.reason, row.tokens, row.rate) == (
-        "NPU → CPU",
-        "device unavailable",
-        "5 → 11",
-        "10",
-    )
+    shown = ("route", "reason", "tokens", "rate", "priority", "caller")
+    assert [row[name] for name in shown] == [
+        *("NPU → CPU", "device unavailable", "5 → 11", "10", "critical", "laptop"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("steps", "shown"),
+    [
+        (("NPU", "NPU", "NPU"), "NPU"),
+        (("NPU", "CPU", "CPU"), "NPU → CPU"),
+        (("NPU", "NPU", "NPU (emulated)"), "NPU → NPU (emulated)"),
+        (("AUTO", "GPU", "GPU.0"), "AUTO → GPU → GPU.0"),
+        (("CPU", "CPU", ""), "CPU"),
+    ],
+)
+def test_a_route_says_each_step_once(steps: tuple[str, str, str], shown: str) -> None:
+    requested, routed, executed = steps
+    route = Route(requested=requested, routed=routed, executed=executed, reason="preferred")
+    assert rows.route_words(route) == shown
 
 
 @pytest.mark.parametrize(
@@ -216,16 +239,26 @@ def test_a_fault_of_a_page_is_a_page() -> None:
 
 def test_a_device_shows_what_is_measured_and_nothing_else() -> None:
     state = DeviceState(id="GPU.0", full_name="", available=True, slots=1, running=0, waiting=0)
-    assert status.device_card(state, None) == status.DeviceCard(
-        state=state, temperature="", power="", load="", warnings=()
-    )
+    row = rows.device(state, None, ())
+    assert [row[name] for name in ("temperature", "power", "load", "tags")] == ["", "", "", []]
     found = DeviceReadings(
         id="GPU.0", kind="igpu", temperature=Reading(71.4, "°C", "hwmon", 1.0), power=Reading(12.34, "W", "hwmon", 1.0),
         throttling=Flag(True, "driver", 1.0, ("vr_tdc", "thermal")),
     )  # fmt: skip
-    card = status.device_card(state, found)
-    assert (card.temperature, card.power, card.load) == ("71 °C", "12.3 W", "")
-    assert card.warnings == ("slowed by vr tdc and thermal",)
-    assert status.power(Readings()) == ()
+    row = rows.device(state, found, ())
+    assert (row["temperature"], row["power"], row["load"]) == ("71 °C", "12.3 W", "")
+    assert row["tags"] == ["slowed by vr tdc and thermal"]
+    assert rows.machine(Readings()) == ""
     on = Readings(on_battery=Flag(True, "s", 1.0), battery=Reading(19.6, "%", "s", 1.0))
-    assert status.power(on) == (("runs on", "battery"), ("battery", "20 %"))
+    assert rows.machine(on) == "on battery · battery 20 %"
+
+
+def test_power_is_counted_once_for_all_that_share_it() -> None:
+    def drawing(name: str, watts: float | None, *, shares: bool) -> DeviceReadings:
+        kind = "cpu" if name == "CPU" else "igpu"
+        return DeviceReadings(id=name, kind=kind, power=Reading(watts, "W", "s", 1.0), on_package=shares)  # type: ignore[arg-type]
+
+    package = (drawing("CPU", 20.0, shares=True), drawing("NPU", 20.0, shares=True))
+    assert drawn(Readings(devices=package)) == 20.0
+    assert drawn(Readings(devices=(*package, drawing("NVIDIA", 30.5, shares=False)))) == 50.5
+    assert drawn(Readings(devices=(drawing("CPU", None, shares=True),))) is None

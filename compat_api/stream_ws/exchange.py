@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 
 from msgspec import structs
 
@@ -15,7 +16,7 @@ from compat_api.generation import require_completion
 from compat_api.request_log import RequestLog
 from compat_api.stream_ws import requests, responses
 from inference import engine
-from inference.errors import ShuttingDown, WorkerDied
+from inference.errors import RequestCancelled, ShuttingDown, WorkerDied
 from inference.events import Finish, Start
 from inference.types import ChatRequest, ModelSpec, Placement
 from registry import store
@@ -39,6 +40,9 @@ class Exchange:
 
     async def run(self, body: bytes, wished: Placement, engine_id: str) -> None:
         """Ends with exactly one message that is `done`, unless the client has gone."""
+        task = asyncio.current_task()
+        assert task is not None, "a request runs in a task of its own"
+        self._log.begin(partial(self._cancel, task))
         try:
             await self._answer(body, wished, engine_id)
         except asyncio.CancelledError:
@@ -46,6 +50,12 @@ class Exchange:
             raise
         except Exception as error:
             await self.fail(error)
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        """On the operator's wish."""
+        if self.ending == "stop":
+            self.ending = "operator"
+            task.cancel()
 
     async def fail(self, error: Exception) -> None:
         failure = errors.of(error)
@@ -64,10 +74,9 @@ class Exchange:
         self._log.found = spec.name
         key_bounds.check_model(self._key, request.model, spec)
         require_completion(spec, request.model, "chat")
-        placement = structs.replace(wished, **wish.over(wished))
-        request = structs.replace(
-            request, placement=key_bounds.within(self._key, placement), request_id=engine_id
-        )
+        placement = key_bounds.within(self._key, structs.replace(wished, **wish.over(wished)))
+        self._log.priority = placement.priority
+        request = structs.replace(request, placement=placement, request_id=engine_id)
         finish = await self._generate(spec, request)
         self._log.finished(finish)
         self._log.close(200)
@@ -81,6 +90,7 @@ class Exchange:
             async for batch in batches:
                 if batch and isinstance(batch[0], Start):
                     start = batch[0]
+                    self._log.routed(start)
                     continue
                 if self._encoder is None:
                     assert start is not None, "the engine's first event is Start"
@@ -97,6 +107,9 @@ class Exchange:
     async def _end(self) -> None:
         if self.ending == "stop":  # the server stops and has waited for long enough
             await self.fail(ShuttingDown())
+            return
+        if self.ending == "operator":
+            await self.fail(RequestCancelled())
             return
         self._log.close(errors.CLIENT_GONE, self.ending)
         if self.ending == "cancelled":

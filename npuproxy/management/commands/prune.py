@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from inference.errors import InferenceError
 from npuproxy import data_folder, running_server
 from npuproxy.data_folder import FolderError
-from npuproxy.status import size
+from npuproxy.page.words import size
 from registry import prune, tables
 from registry.progress import Spinner
 from registry.prune import Rules, Waste

@@ -22,8 +22,8 @@ from inference.types import ModelSpec
 from npuproxy import data_folder, running_server
 from npuproxy.data_folder import FolderError
 from npuproxy.lifecycle import EMBEDDING
+from npuproxy.page.words import duration, size
 from npuproxy.running_server import RunningServer
-from npuproxy.status import duration, size
 from npuproxy.warmup import InProcess, InServer, Warmed, Warmer
 from registry import store, tables
 from registry.progress import Spinner

@@ -1,0 +1,77 @@
+"""The pages as they first appear: whole without a script, and what answers at `/`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+
+from compat_api.catalogue import HeartbeatView
+from compat_api.urls import OPERATIONS
+from npuproxy import banner
+from npuproxy.page import publisher
+from npuproxy.page.picture import Painter
+
+_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+"""No inline script or style, nothing from elsewhere, and no text that becomes markup."""
+
+_heartbeat = HeartbeatView.as_view()
+
+
+def root(request: HttpRequest) -> HttpResponseBase:
+    """A page for browsers, a table of contents for who wants JSON and nothing else, Ollama's word for all others."""
+    wanted = [part.partition(";")[0].strip().lower() for part in request.headers.get("Accept", "").split(",")]
+    answer: HttpResponseBase
+    if "text/html" in wanted:
+        answer = status(request)
+    elif wanted == ["application/json"]:
+        answer = contents(request)
+    else:
+        answer = _heartbeat(request)
+    answer["Vary"] = "Accept"
+    return answer
+
+
+def contents(request: HttpRequest) -> HttpResponse:
+    endpoints = [
+        {"path": operation.path, "methods": list(operation.methods), "name": operation.name}
+        for operation in OPERATIONS
+    ]
+    return JsonResponse({"name": "npuproxy", "version": settings.VERSION, "endpoints": endpoints})
+
+
+def status(request: HttpRequest) -> HttpResponse:
+    shown = Painter(publisher.current().history).picture().sections
+    sections = {
+        name: [{"key": key, **row} for key, row in section.items()] for name, section in shown.items()
+    }
+    return _page(request, "status.html", {**sections, "server": sections["server"][0]})
+
+
+def playground(request: HttpRequest) -> HttpResponse:
+    return _page(request, "playground.html", {})
+
+
+def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    address = f"{request.scheme}://{request.get_host()}"
+    common = {"version": settings.VERSION, "address": address, "curl": banner.curl(address)}
+    response = render(request, template, {**common, **context})
+    response["Content-Security-Policy"] = _POLICY
+    response["Cache-Control"] = "no-store"
+    return response
