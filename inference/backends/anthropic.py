@@ -77,11 +77,10 @@ class AnthropicWire:
             level = next((level for level, most in _BUDGETS.items() if level and budget <= most), "max")
             body["thinking"] = {"type": "adaptive", "display": "summarized"}
             body["output_config"] = mapping(body.get("output_config")) | {"effort": level}
-        else:
-            name = next((name for name in _DROPPED if name in words and name in body), "")
-            if not name:
-                return None
+        elif name := wire_json.not_taken(words, [name for name in _DROPPED if name in body]):
             del body[name]
+        else:
+            return None
         return Call(call.path, msgspec.json.encode(body))
 
     def reader(self, request: ChatRequest) -> Reader:

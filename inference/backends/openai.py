@@ -22,7 +22,8 @@ from inference.types import ChatRequest, Constraint, EmbedRequest, Image, Messag
 
 _EFFORTS: Final = {"": "medium", "max": "high"}
 _DROPPED: Final = (
-    "parallel_tool_calls", "stream_options", "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed",
+    "chat_template_kwargs", "parallel_tool_calls", "stream_options", "temperature", "top_p", "presence_penalty",
+    "frequency_penalty", "seed",
 )  # fmt: skip
 """What a server may not know, and can be left out: calls beyond the first are not shown, its usage is unknown, and it
 samples as it does by itself (OpenAI's models that think take none of these wishes)."""
@@ -76,23 +77,24 @@ class OpenAiWire:
         if request.logprobs:
             body["logprobs"] = True
         if request.think is not None:
-            effort = _EFFORTS.get(request.effort, request.effort) if request.think else "none"
-            body["reasoning_effort"] = effort
+            body |= _thinking(request.think, request.effort)
         return Call("/v1/chat/completions", msgspec.json.encode(body))
 
     def simpler(self, call: Call, words: str) -> Call | None:
         body: dict[str, Any] = msgspec.json.decode(call.body)
-        if "max_completion_tokens" in words and "max_tokens" in body:  # OpenAI's models that think
-            body["max_completion_tokens"] = body.pop("max_tokens")
-        elif "response_format" in words and mapping(body.get("response_format")).get("type") == "json_object":
+        kind = mapping(body.get("response_format")).get("type")
+        dropped = wire_json.not_taken(words, [name for name in _DROPPED if name in body])
+        effort = body.get("reasoning_effort")
+        if "max_completion_tokens" in words and "instead" in words and "max_tokens" in body:
+            body["max_completion_tokens"] = body.pop("max_tokens")  # OpenAI's models that think
+        elif "response_format" in words and kind == "json_object":
             body["response_format"] = _schema({"type": "object"})  # LM Studio
-        elif body.get("reasoning_effort") == "none" and ("reasoning_effort" in words or "think" in words):
-            del body["reasoning_effort"]
+        elif effort and ("think value" in words or (effort == "none" and "reasoning_effort" in words)):
+            del body["reasoning_effort"]  # models without levels, or without an end to their thoughts
+        elif dropped:
+            del body[dropped]
         else:
-            name = next((name for name in _DROPPED if name in words and name in body), "")
-            if not name:
-                return None
-            del body[name]
+            return None
         return Call(call.path, msgspec.json.encode(body))
 
     def reader(self, request: ChatRequest) -> Reader:
@@ -133,6 +135,12 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
         "presence_penalty": sampling.presence_penalty, "frequency_penalty": sampling.frequency_penalty,
     }  # fmt: skip
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _thinking(think: bool, effort: str) -> dict[str, Any]:
+    """Both ways: OpenVINO Model Server, SGLang and older versions of vLLM and llama-server know the second alone."""
+    level = _EFFORTS.get(effort, effort) if think else "none"
+    return {"reasoning_effort": level, "chat_template_kwargs": {"enable_thinking": think, "thinking": think}}
 
 
 def _messages(request: ChatRequest) -> list[dict[str, Any]]:

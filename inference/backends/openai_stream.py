@@ -19,7 +19,8 @@ from inference.backends.framing import SseEvents
 from inference.backends.wire import Delta, Ended, WireError
 from inference.backends.wire_json import call_of, count, error_of, mapping, object_of, text
 from inference.backends.wire_tokens import WaitingTokens
-from inference.events import FinishReason, ReasoningDelta, TextDelta
+from inference.events import Event, FinishReason, ReasoningDelta, TextDelta
+from inference.output_parser import OutputParser
 from inference.types import ChatRequest, ToolCall
 
 _LENGTHS = frozenset({"length", "max_tokens"})
@@ -53,6 +54,8 @@ class _Choice(Struct):
     text: str | None = None
     logprobs: Any = None
     finish_reason: str | None = None
+    stop_reason: Any = None
+    matched_stop: Any = None
 
 
 class _Chunk(Struct):
@@ -84,7 +87,9 @@ class OpenAiReader:
         self._tokens = WaitingTokens()
         self._call: _Gathered | None = None
         self._called = False
+        self._stops = _stops(request)
         self._reason: FinishReason | None = None
+        self._stop_sequence = ""
         self._usage: dict[str, Any] = {}
         self._ended = False
 
@@ -139,8 +144,9 @@ class OpenAiReader:
             for call in delta.tool_calls or ():
                 events += self._part(call)
         elif choice.text:
-            events.append(TextDelta(choice.text))
+            events += self._shown(choice.text)
         if choice.finish_reason:
+            self._stop_sequence = text(choice.stop_reason) or text(choice.matched_stop)
             events += self._stopped(choice.finish_reason)
         return events
 
@@ -152,9 +158,16 @@ class OpenAiReader:
             if self._shows_thoughts:
                 events.append(ReasoningDelta(thoughts, shown))
         said = _text(delta.content) + (delta.refusal or "")
-        if said:
-            events.append(TextDelta(said, self._tokens.of(said)))
-        return events
+        return [*events, *self._shown(said)] if said else events
+
+    def _shown(self, said: str) -> list[TextDelta]:
+        if self._stops is None:
+            return [TextDelta(said, self._tokens.of(said))]
+        return self._without_stop([] if self._stops.done else self._stops.push([said]))
+
+    def _without_stop(self, events: list[Event]) -> list[TextDelta]:
+        texts = [event.text for event in events if isinstance(event, TextDelta)]
+        return [TextDelta(said, self._tokens.of(said)) for said in texts]
 
     def _part(self, part: _Call) -> list[ToolCall]:
         """A piece of a call; one that is whole now because the next begins."""
@@ -178,16 +191,19 @@ class OpenAiReader:
         self._called = True
         return [call_of(call.id, call.name, call.written)]
 
-    def _stopped(self, reason: str) -> list[ToolCall]:
+    def _stopped(self, reason: str) -> list[Delta | Ended]:
         if reason in _FAILURES:
             raise WireError(f"its answer ended with finish_reason {reason!r}")
         self._reason = "length" if reason in _LENGTHS else "stop"
-        if self._reason == "stop":
-            return self._whole()
+        events: list[Delta | Ended] = []
+        if self._stops is not None and not self._stops.done:
+            events += self._without_stop(self._stops.finish())
         try:
-            return self._whole()
-        except WireError:  # the limit came in the middle of the call, which `length` says
-            return []
+            return [*events, *self._whole()]
+        except WireError:
+            if self._reason == "stop":
+                raise
+            return events  # the limit came in the middle of the call, which `length` says
 
     def _finish(self) -> list[Delta | Ended]:
         assert self._reason is not None
@@ -199,8 +215,15 @@ class OpenAiReader:
             completion_tokens=count(usage.get("completion_tokens")),
             reasoning_tokens=count(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")),
             cached_tokens=count(mapping(usage.get("prompt_tokens_details")).get("cached_tokens")),
+            stop_sequence=(self._stops and self._stops.stop_sequence) or self._stop_sequence,
         )
         return [ended]
+
+
+def _stops(request: ChatRequest) -> OutputParser | None:
+    """OpenVINO Model Server streams the stop string with the text before it; the others stop in time."""
+    stop = request.sampling.stop
+    return OutputParser(thinking=False, starts_in_thinking=False, tools=(), stop=stop) if stop else None
 
 
 def _begins(part: _Call, function: _Function, call: _Gathered) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,10 @@ from inference.types import ToolCall
 
 _MOST_WORDS: Final = 600
 _SHOWN: Final = 80
+_NOT_TAKEN: Final = re.compile(
+    r"unsupported|not support|unrecogni|unknown|unexpected|not permitted|(not|only) allowed|deprecated|cannot both",
+    re.IGNORECASE,
+)
 _TAGS: Final = re.compile(rb"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 
 
@@ -79,6 +84,11 @@ def words(body: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _bounded(_TAGS.sub(b" ", body[:8192]).decode("utf-8", "replace"))
     return _bounded(_said(value))
+
+
+def not_taken(words: str, names: Iterable[str]) -> str:
+    """The first of these fields that a refusal is about because the server, or the model, has no such field; ''."""
+    return next((name for name in names if name in words), "") if _NOT_TAKEN.search(words) else ""
 
 
 def error_of(value: dict[str, Any]) -> str | None:
