@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 from channels.consumer import AsyncConsumer
 from msgspec import structs
 
-from compat_api import encoded_body, errors, headers, key_bounds
+from compat_api import encoded_body, errors, found, headers, key_bounds
 from compat_api.dialect import SSE, unbroken
 from compat_api.request_log import RequestLog
 from compat_api.urls import Operation
+from inference import engine
 from inference.errors import RequestCancelled, ShuttingDown
-from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
-from registry import store
+from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec, Source
 from registry.key import Key
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,10 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Request = TypeVar("Request", ChatRequest, EmbedRequest, LoadRequest)
+Sent = TypeVar("Sent", ChatRequest, EmbedRequest)
 Parsed = TypeVar("Parsed")
+_OF_THE_API = (b"anthropic-beta", b"openai-beta")
+"""Headers that belong to what a body may say."""
 INLINE_BYTES = 128 * 1024
 """Parsed on the loop: about a millisecond."""
 
@@ -120,13 +123,25 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
     def placed(self, request: Request) -> Request:
         """The request with its id and with what the X- headers wish; a header wins over options.device."""
         wished = headers.placement(self.scope["headers"], request.placement.device)
+        engine.current().remotes.check_loop(wished)
         placement = key_bounds.within(self.key, wished)
         self.log.priority = placement.priority
         return structs.replace(request, placement=placement, request_id=self.request_id)
 
+    def sourced(self, request: Sent, body: bytes) -> Sent:
+        """With what its client sent, where another server may answer it."""
+        if not engine.current().remotes.backends:
+            return request
+        told = tuple(
+            (name.decode(), value.decode("latin-1"))
+            for name, value in self.scope["headers"]
+            if name in _OF_THE_API
+        )
+        return structs.replace(request, source=Source(operation=self.operation.name, body=body, headers=told))
+
     async def find(self, model: str) -> ModelSpec:
         self.log.model = model
-        spec = await store.find(model)
+        spec = await found.find(model)
         self.log.found = spec.name
         key_bounds.check_model(self.key, model, spec)
         return spec

@@ -22,7 +22,7 @@ class EmbeddingConsumer(InferenceConsumer):
 
     async def handle(self, body: bytes) -> None:
         dialect = self.dialect()
-        request = self.placed(await off_loop(dialect.parse, body))
+        request = self.sourced(self.placed(await off_loop(dialect.parse, body)), body)
         spec = await self.find(request.model)
         if "embedding" not in spec.capabilities:
             raise CapabilityMissing(f'"{request.model}" does not support embeddings', "model")
@@ -35,7 +35,8 @@ class EmbeddingConsumer(InferenceConsumer):
         facts = headers.of_start(result.start, result.truncated_tokens)
         if result.cached:
             facts.append((b"x-npu-proxy-cache-hits", str(result.cached).encode()))
-        await self.reply(dialect.whole_type, dialect.answer(request, result), facts)
+        answer = result.passed or dialect.answer(request, result)
+        await self.reply(dialect.whole_type, answer, facts)
 
     def dialect(self) -> EmbeddingDialect:
         return DIALECTS[self.operation.name]

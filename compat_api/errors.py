@@ -34,6 +34,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (inference_errors.Unavailable, 503),
     (inference_errors.DeadlineExceeded, 504),
     (inference_errors.InferenceTimeout, 504),
+    (inference_errors.RequestLoop, 508),
     (hub_errors.RateLimited, 429),
     (hub_errors.RepositoryNotFound, 404),
     (hub_errors.Gated, 403),
@@ -83,6 +84,8 @@ class Failure(NamedTuple):
 
 def of(error: Exception, operation: Operation | None = None) -> Failure:
     """The failure that `error` becomes; what we did not raise on purpose is a 500 without details."""
+    if isinstance(error, inference_errors.RemoteFailed):
+        return Failure(error.status, _brief(str(error)), _code(error), _headers(error))
     for kind, status in _STATUS:
         if isinstance(error, kind):
             return Failure(status, _brief(_words(error, operation)), _code(error), _headers(error))
@@ -141,6 +144,8 @@ def _code(error: Exception) -> str | None:
 
 def _headers(error: Exception) -> dict[str, str]:
     if isinstance(error, inference_errors.Unavailable | hub_errors.RateLimited):
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+    if isinstance(error, inference_errors.RemoteFailed) and error.retry_after_s is not None:
         return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
     if isinstance(error, DatabaseError):
         return {"Retry-After": "2"}

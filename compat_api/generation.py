@@ -15,7 +15,7 @@ from compat_api.errors import Failure, Headers
 from compat_api.several import merged
 from inference import engine
 from inference.errors import CapabilityMissing, ContextLengthExceeded, WorkerDied
-from inference.events import Event, Finish, Start
+from inference.events import Event, Finish, Passed, Start
 from inference.types import ChatRequest, ModelSpec
 
 Batches = AsyncGenerator[list[Event], None]
@@ -49,15 +49,15 @@ class GenerationConsumer(InferenceConsumer):
         self.log.ignored = first.sampling.ignored
         spec = await self.find(first.model)
         self._require_completion(spec, first.model)
-        if dialect.with_texts is not None:
+        if dialect.with_texts is not None and not spec.remote:
             parsed = await dialect.with_texts(parsed, (await engine.current().texts.get(spec)).codec)
-        if dialect.zero_is_none and first.sampling.max_tokens == 0:
+        if dialect.zero_is_none and first.sampling.max_tokens == 0 and not spec.remote:
             await self._prompts_alone(dialect, spec, parsed)
             return
         if isinstance(parsed, Several):
             await self._several(dialect, spec, parsed)
             return
-        request = self.placed(parsed)
+        request = self.sourced(self.placed(parsed), body)
         self.encoder = dialect.encoder(request)
         self.encode_error = self.encoder.error
         if request.stream:
@@ -78,6 +78,8 @@ class GenerationConsumer(InferenceConsumer):
         """The bytes of the last batch wait until the engine has let go of the request."""
         encode = self.encoder.event
         batch = await self._first(batches)
+        if batch and isinstance(batch[0], Passed):
+            encode = _as_it_came
         batch.insert(0, self.start)
         await self.begin(dialect.stream_type, self.facts)
         while True:
@@ -97,7 +99,8 @@ class GenerationConsumer(InferenceConsumer):
                 events += batch
         if isinstance(events[-1], Finish):
             self.log.finished(events[-1])
-        await self.reply(dialect.whole_type, self.encoder.whole(events), self.facts)
+        passed = _as_it_came(events[1]) if len(events) > 1 else b""
+        await self.reply(dialect.whole_type, passed or self.encoder.whole(events), self.facts)
 
     async def _first(self, batches: Batches) -> list[Event]:
         """What the first token shows. Start came before it: the headers are made while the worker reads the prompt."""
@@ -185,6 +188,11 @@ class GenerationConsumer(InferenceConsumer):
 
     def stream_error(self, failure: Failure) -> bytes:
         return self.encode_error(failure.status, failure.message, failure.code)
+
+
+def _as_it_came(event: Event) -> bytes:
+    """Of an answer in the caller's own dialect, by another server."""
+    return event.data if isinstance(event, Passed) else b""
 
 
 def _unbegun(prompt_tokens: int) -> Finish:

@@ -13,6 +13,8 @@ from inference.types import Placement
 
 _DEVICE = re.compile(r"(?:NPU|GPU|CPU)(?:\.\d{1,2})?", re.IGNORECASE)
 CRITICAL = 3
+_BACKEND = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""Another server; whether there is one of that name the router says."""
 _PRIORITIES = {
     "best-effort": 0,
     "low": 0,
@@ -35,6 +37,8 @@ def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Place
     """The caller's wishes. `option` is the body's options.device; a header wins. Raises BadRequest."""
     given = {name: value.decode("latin-1").strip() for name, value in headers if name.startswith(b"x-")}
     wishes: dict[str, Any] = {"device": device_name("options.device", option)}
+    if via := [value.decode("latin-1") for name, value in headers if name == b"via"]:
+        wishes["via"] = ", ".join(via)
     for name, read in _WISHES.items():
         if name in given:
             wishes |= read(given[name])
@@ -43,12 +47,17 @@ def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Place
 
 
 def device_name(field: str, value: str) -> str:
-    """Upper case; '' for no wish and for AUTO."""
+    """A device in upper case, or the name of a backend; '' for no wish and for AUTO."""
     if not value or value.upper() == "AUTO":
         return ""
-    if not _DEVICE.fullmatch(value):
-        raise BadRequest(f"{field}: {value!r} is not a device; give NPU, GPU, GPU.1, CPU or AUTO", field)
-    return value.upper()
+    if _DEVICE.fullmatch(value):
+        return value.upper()
+    if not _BACKEND.fullmatch(value):
+        raise BadRequest(
+            f"{field}: {value!r} is not a device; give NPU, GPU, GPU.1, CPU, AUTO or the name of a backend",
+            field,
+        )
+    return value
 
 
 def _device(field: str) -> Callable[[str], dict[str, Any]]:
@@ -129,13 +138,15 @@ def of_start(start: Start, truncated_tokens: int = 0) -> errors.Headers:
         ("x-npu-proxy-routed-device", route.routed),
         ("x-npu-proxy-execution-device", route.executed),
         ("x-npu-proxy-route-reason", route.reason),
-        ("x-npu-proxy-token-count", str(start.prompt_tokens)),
-        ("x-npu-proxy-model", start.model_digest),
         ("x-npu-proxy-fallback", "true" if route.fell_back else "false"),
         ("x-npu-proxy-queue-ms", f"{start.queue_s * 1000:.1f}"),
         ("x-backend-used", route.routed),
         ("x-routing-reason", route.reason.replace("_", "-")),
     ]
+    if start.counted:
+        facts.append(("x-npu-proxy-token-count", str(start.prompt_tokens)))
+    if start.model_digest:
+        facts.append(("x-npu-proxy-model", start.model_digest))
     if route.estimated_s is not None and route.estimated_watts is not None:
         watts = f"{route.estimated_watts:.1f}"
         facts.append(("x-estimated-latency-ms", f"{route.estimated_s * 1000:.0f}"))

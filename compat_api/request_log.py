@@ -132,7 +132,7 @@ class RequestLog:
             model=self.model,
             status=status,
             route=start.route if start else None,
-            prompt_tokens=start.prompt_tokens if start else 0,
+            prompt_tokens=_prompt_tokens(start, finish),
             completion_tokens=self.tokens(),
             queue_s=start.queue_s if start else 0.0,
             load_s=start.load_s if start else 0.0,
@@ -147,6 +147,13 @@ class RequestLog:
 
 def _nothing() -> None:
     """To stop what was never begun."""
+
+
+def _prompt_tokens(start: Start | None, finish: Finish | None) -> int:
+    """What only another server counts is known at the end."""
+    if start is None or start.counted:
+        return start.prompt_tokens if start else 0
+    return finish.prompt_tokens if finish else 0
 
 
 def _write(

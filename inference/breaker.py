@@ -22,10 +22,15 @@ class Breaker:
         self._open_until = 0.0
         self._open_s = OPEN_S
 
+    @property
+    def half_open(self) -> bool:
+        """It was open, and the next request decides."""
+        return 0.0 < self._open_until <= self._clock()
+
     def crashed(self) -> None:
         """A worker ended by itself or had to be killed. A crash right after an opening opens it for twice as long."""
         now = self._clock()
-        half_open = 0.0 < self._open_until <= now
+        half_open = self.half_open
         self._crashes.append(now)
         if half_open:
             self._open_s = min(2 * self._open_s, LONGEST_OPEN_S)

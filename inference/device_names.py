@@ -29,9 +29,9 @@ def resolve_device(name: str, known: tuple[str, ...]) -> str:
 
 def target(wish: str, known: tuple[str, ...]) -> str:
     """The device the caller named. Raises BadRequest for a name that no device can have."""
-    if not wish:
-        return ""
+    if not wish or wish in known:
+        return wish
     name = resolve_device(wish.upper(), known)
     if name not in known and name.partition(".")[0] not in CHAIN:
-        raise BadRequest(f"unknown device '{wish}'; known here: {', '.join(known)}", "device")
+        raise BadRequest(f"unknown device or backend '{wish}'; known here: {', '.join(known)}", "device")
     return name

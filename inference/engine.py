@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from inference import failover, planning, preparation, snapshot
+from inference import failover, planning, preparation, remotes, snapshot
 from inference.backend import Backend, ChatJob
 from inference.backends import local
 from inference.config import EngineConfig
@@ -34,7 +34,7 @@ from inference.modes import LOOK_S, Efficiency
 from inference.pool import Pool
 from inference.remote import RemoteSpec
 from inference.reports import LoadReport
-from inference.route_facts import Plan
+from inference.route_facts import Candidate, Plan
 from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
 from inference.telemetry.sampler import FIRST_S, Sampler
 from inference.texts import Texts
@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 RECORDS = 200
 FIND_AGAIN_S = 10.0
+Others = tuple[Candidate, ...]
+"""Other servers that could answer, the best first."""
 
 
 class Engine:
@@ -67,7 +69,7 @@ class Engine:
         self._constraints = ConstraintChecks(self._pool.spare)
         self._backends: dict[str, Backend] = {}
         self.efficiency = Efficiency()
-        self.remotes: tuple[RemoteSpec, ...] = ()
+        self.remotes = remotes.Remotes(config.max_queue)
         self._records: deque[RequestRecord] = deque(maxlen=RECORDS)
         self._active = 0
         self._idle = asyncio.Event()
@@ -100,6 +102,7 @@ class Engine:
             task.cancel()
         self.telemetry.stop()
         await self._constraints.stop()
+        await self.remotes.stop()
         await self._pool.stop()
 
     # --- requests -----------------------------------------------------------------------------------------------------
@@ -112,10 +115,13 @@ class Engine:
         began = time.perf_counter()
         self._enter()
         try:
-            backends = await self._known_backends()
-            job = await self._prepare(spec, request, backends, began)
-            plan = self._plan(spec, request, len(job.prompt_ids))
-            async with aclosing(failover.generate(self._backends, job, plan)) as batches:
+            others = self.remotes.candidates(spec, request)
+            if spec.remote:
+                job = remotes.chat_job(spec, request, began)
+            else:
+                job = await self._prepare(spec, request, await self._known_backends(), others, began)
+            plan = self._plan(spec, request, others, len(job.prompt_ids))
+            async with aclosing(failover.generate(self._every(), job, plan)) as batches:
                 async for events in batches:
                     yield events
         finally:
@@ -123,24 +129,30 @@ class Engine:
 
     async def embed(self, spec: ModelSpec, request: EmbedRequest) -> Embeddings:
         began = time.perf_counter()
-        if spec.kind != "embedding":
+        if "embedding" not in spec.capabilities:
             raise CapabilityMissing(f'"{request.model}" does not support embeddings')
         self._enter()
         try:
-            await self._known_backends()
-            codec = (await self.texts.get(spec)).codec
-            job = await preparation.embed_job(spec, request, codec, began)
-            plan = self._plan(spec, request)
-            return await failover.embed(self._backends, job, plan)
+            others = self.remotes.candidates(spec, request)
+            if spec.remote:
+                job = remotes.embed_job(spec, request, began)
+            else:
+                await self._known_backends()
+                codec = (await self.texts.get(spec)).codec
+                job = await preparation.embed_job(spec, request, codec, began)
+            plan = self._plan(spec, request, others)
+            return await failover.embed(self._every(), job, plan)
         finally:
             self._leave()
 
     async def load(self, spec: ModelSpec, request: LoadRequest) -> LoadedModel:
         """Loads now and keeps for keep_alive. The copy that is ready is told."""
+        if spec.remote:
+            return await self._load_there(spec, request)
         self._enter()
         try:
             await self._known_backends()
-            plan = self._plan(spec, request)
+            plan = self._plan(spec, request, ())
             last: InferenceError | None = None
             for choice in plan.choices:
                 try:
@@ -151,6 +163,17 @@ class Engine:
                 if (held := self._pool.peek(spec, choice.device)) is not None:
                     return snapshot.loaded_model(held)
             raise last or LoadFailed(f"model '{spec.name}' was unloaded at once")
+        finally:
+            self._leave()
+
+    async def _load_there(self, spec: ModelSpec, request: LoadRequest) -> LoadedModel:
+        """On the best server that has it. Raises what `choose` and that server raise."""
+        self._enter()
+        try:
+            plan = self._plan(spec, request, self.remotes.candidates(spec, request))
+            device = plan.choices[0].device
+            await self.remotes.backends[device].load(spec, request.keep_alive_s)
+            return remotes.loaded(spec, device)
         finally:
             self._leave()
 
@@ -167,12 +190,16 @@ class Engine:
         self._pool.room.devices = budgets
         self._pool.follow(models)
 
-    def follow_remotes(self, remotes: tuple[RemoteSpec, ...]) -> None:
+    def follow_remotes(self, servers: tuple[RemoteSpec, ...]) -> None:
         """The other servers, as the registry has them now, in the place of those before."""
-        self.remotes = remotes
+        self.remotes.follow(servers)
 
     async def prompt_ids(self, spec: ModelSpec, request: ChatRequest) -> list[int]:
         """Exact: the rendered prompt in the model's own tokens, as a generation would have it."""
+        if spec.remote:
+            raise CapabilityMissing(
+                f'"{request.model}" is on another server alone: its tokens cannot be counted here'
+            )
         preparation.check_capabilities(spec, request)
         return await preparation.prompt_ids(spec, request, await self.texts.get(spec))
 
@@ -183,7 +210,7 @@ class Engine:
         self._on_record(record)
 
     def snapshot(self) -> Snapshot:
-        backends, records = tuple(self._backends.values()), tuple(self._records)
+        backends, records = tuple(self._every().values()), tuple(self._records)
         return snapshot.take(self._began, backends, self._pool, records, self.telemetry, self._draining)
 
     # --- inside -------------------------------------------------------------------------------------------------------
@@ -199,6 +226,10 @@ class Engine:
         if not self._active:
             self._idle.set()
 
+    def _every(self) -> Mapping[str, Backend]:
+        """The devices, then the other servers."""
+        return {**self._backends, **self.remotes.backends} if self.remotes.backends else self._backends
+
     async def _known_backends(self) -> dict[str, Backend]:
         if not self._backends:
             devices = await self._pool.spare.devices()
@@ -207,11 +238,19 @@ class Engine:
         return self._backends
 
     async def _prepare(
-        self, spec: ModelSpec, request: ChatRequest, backends: dict[str, Backend], began: float
+        self,
+        spec: ModelSpec,
+        request: ChatRequest,
+        backends: dict[str, Backend],
+        others: Others,
+        began: float,
     ) -> ChatJob:
         preparation.check_capabilities(spec, request)
         text = await self.texts.get(spec)
-        limit = max(backend.candidate(spec, request.num_ctx).limit_tokens for backend in backends.values())
+        limits = [backend.candidate(spec, request.num_ctx).limit_tokens for backend in backends.values()]
+        if request.placement.remote and not spec.local_only:
+            limits += [other.limit_tokens for other in others if other.available and not other.incapable]
+        limit = max(limits)
         truncate = request.truncate or (request.truncate is None and self.config.overflow == "truncate")
         job = await preparation.chat_job(spec, request, text, began, limit=limit, truncate=truncate)
         vocab_size = text.codec.vocab_size
@@ -233,12 +272,17 @@ class Engine:
         return preparation.with_grammar(job, grammar)
 
     def _plan(
-        self, spec: ModelSpec, request: ChatRequest | EmbedRequest | LoadRequest, prompt_tokens: int = 0
+        self,
+        spec: ModelSpec,
+        request: ChatRequest | EmbedRequest | LoadRequest,
+        others: Others,
+        prompt_tokens: int = 0,
     ) -> Plan:
-        readings = self.telemetry.readings()
+        readings, backends = self.telemetry.readings(), {} if spec.remote else self._backends
         plan = planning.plan(
-            self.config, self.efficiency, readings, self._backends, spec, request, prompt_tokens
-        )
+            self.config, self.efficiency, readings, backends, spec, request, prompt_tokens, others,
+            (*self._backends, *self.remotes.backends),
+        )  # fmt: skip
         if plan.load_in_background:
             self._load_in_background(spec, plan.load_in_background, request.keep_alive_s)
         return plan

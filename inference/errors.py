@@ -160,8 +160,11 @@ class RequestLoop(InferenceError):
 class RemoteFailed(InferenceError):
     """`backend` is its id; `retry_after_s` what it asked for with 429 or 503, else None. Never names a key.
 
-    `status` is the caller's: 502, 504 where it took too long, and 429 or 503 where it said so itself.
+    `status` is the caller's: 502, 504 where it took too long, and 429 or 503 where it said so itself. `away`: no other
+    request would fare better before someone has looked after that server.
     """
+
+    away = False
 
     def __init__(
         self, backend: str, message: str, retry_after_s: float | None = None, status: int = 502

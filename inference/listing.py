@@ -1,4 +1,4 @@
-"""What another server offers, found by any of its names: as it spells them, as Ollama completes them, as the row has it."""
+"""What another server offers, by any of its names: as it spells them, as Ollama completes them, as the row has it."""
 
 from __future__ import annotations
 

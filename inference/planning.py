@@ -29,8 +29,12 @@ def plan(
     request: ChatRequest | EmbedRequest | LoadRequest,
     prompt_tokens: int,
     others: tuple[Candidate, ...] = (),
+    known: tuple[str, ...] = (),
 ) -> Plan:
-    """`others`: other servers that could answer, the best first. Raises what `routing.choose` and `target` raise."""
+    """`others`: other servers that could answer, the best first. `known`: every name that a target may have.
+
+    Raises what `routing.choose` and `target` raise.
+    """
     chat = request if isinstance(request, ChatRequest) else None
     num_ctx, wishes = chat.num_ctx if chat else None, request.placement
     candidates = tuple(
@@ -45,13 +49,13 @@ def plan(
         device, busy_wait_s = embedding_device(config, request, candidates)
         order = chain(device, "CPU")
     candidates += tuple(_with_heat(other, readings) for other in others)
-    names = (*backends, *(other.device for other in others))
+    names = tuple(backends)
     facts = Facts(
         prompt_tokens=prompt_tokens,
         preferred=tuple(dict.fromkeys(resolve_device(name, names) for name in order))
         if not spec.remote
         else (),
-        target=target(wishes.device, names),
+        target=target(wishes.device, known or names),
         allowed=wishes.allowed,
         strict=wishes.strict,
         logprobs=chat is not None and chat.logprobs,

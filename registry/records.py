@@ -131,7 +131,7 @@ class Records:
 
         The store has followed the stamps before.
         """
-        states = engine.snapshot().devices
+        states = tuple(state for state in engine.snapshot().devices if state.local)
         if _names(states) != _names(self._devices):
             await self._thread.run(lambda: devices.found(states))
             self._devices = states

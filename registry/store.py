@@ -20,7 +20,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from inference.errors import ModelNotFound
+from inference.errors import BadRequest, ModelNotFound
 from inference.types import ModelSpec
 from registry import model_info, names
 from registry.database_thread import DatabaseThread
@@ -28,7 +28,7 @@ from registry.model_info import ModelInfo
 from registry.models import Alias, Model, change
 from registry.watching import Stamps
 
-__all__ = ["ModelInfo", "all_models", "find", "find_sync", "follow", "info", "refresh", "stamp"]
+__all__ = ["ModelInfo", "all_models", "find", "find_sync", "follow", "info", "peek", "refresh", "stamp"]
 
 AT_ONCE = 500
 """Rows of one query."""
@@ -74,6 +74,14 @@ class Store:
         if hit is None:
             raise ModelNotFound(name)
         return hit.spec
+
+    def peek(self, name: str) -> ModelSpec | None:
+        """The model of that name as far as memory knows: no query, and no word against names of any kind."""
+        try:
+            hit = self._hit(_key(name))
+        except (ModelNotFound, BadRequest):
+            return None
+        return hit.spec if hit else None
 
     def find_sync(self, name: str) -> ModelSpec:
         """As `find`, for threads other than the event loop's."""
@@ -176,6 +184,7 @@ _store = Store()
 find = _store.find
 find_sync = _store.find_sync
 info = _store.info
+peek = _store.peek
 all_models = _store.all_models
 refresh = _store.refresh
 stamp = _store.stamp

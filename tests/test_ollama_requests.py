@@ -85,7 +85,10 @@ def test_options_become_sampling(options: Any, sampling: Any) -> None:
         ({"stop": [1]}, 'option "stop" must be of an array of strings'),
         ({"use_mmap": 1}, 'option "use_mmap" must be of type boolean'),
         ({"num_gpu": "all"}, 'option "num_gpu" must be of type integer'),
-        ({"device": "TPU"}, "options.device: 'TPU' is not a device; give NPU, GPU, GPU.1, CPU or AUTO"),
+        (
+            {"device": "TPU"},
+            "options.device: 'TPU' is not a device; give NPU, GPU, GPU.1, CPU, AUTO or the name of a backend",
+        ),
         ({"presence_penalty": 3}, '"presence_penalty": 3 is not between -2 and 2'),
         ({"repeat_penalty": 0}, '"repeat_penalty": 0 is not above 0'),
     ],

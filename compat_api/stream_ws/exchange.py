@@ -10,7 +10,7 @@ from functools import partial
 
 from msgspec import structs
 
-from compat_api import errors, key_bounds
+from compat_api import errors, found, key_bounds
 from compat_api.consumer import off_loop
 from compat_api.generation import require_completion
 from compat_api.request_log import RequestLog
@@ -19,7 +19,6 @@ from inference import engine
 from inference.errors import RequestCancelled, ShuttingDown, WorkerDied
 from inference.events import Finish, Start
 from inference.types import ChatRequest, ModelSpec, Placement
-from registry import store
 from registry.key import Key
 
 logger = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ class Exchange:
     async def _answer(self, body: bytes, wished: Placement, engine_id: str) -> None:
         request, wish = await off_loop(requests.parse, body)
         self._log.model = request.model
-        spec = await store.find(request.model)
+        spec = await found.find(request.model)
         self._log.found = spec.name
         key_bounds.check_model(self._key, request.model, spec)
         require_completion(spec, request.model, "chat")

@@ -64,15 +64,23 @@ class Session:
                     )  # fmt: skip
             except aiohttp.ServerDisconnectedError as error:
                 if not again:
-                    raise RemoteFailed(spec.id, words(error)) from None
+                    raise _away(spec.id, words(error)) from None
                 again = False  # it had been idle, and was closed over there in this very moment
             except TimeoutError:
                 raise RemoteFailed(spec.id, f"no answer began within {bound_s:g} s", status=504) from None
-            except (aiohttp.ClientError, OSError, ValueError) as error:
+            except (aiohttp.ClientConnectorError, OSError) as error:
+                raise _away(spec.id, words(error)) from None
+            except (aiohttp.ClientError, ValueError) as error:
                 raise RemoteFailed(spec.id, words(error)) from None
 
     async def close(self) -> None:
         await self._http.close()
+
+
+def _away(backend: str, message: str) -> RemoteFailed:
+    error = RemoteFailed(backend, message)
+    error.away = True
+    return error
 
 
 def words(error: Exception) -> str:
@@ -122,9 +130,7 @@ def judged(backend: str, response: aiohttp.ClientResponse, said: str) -> RemoteF
             backend, f"it answers with a redirect ({status}), which is not followed; give its own URL"
         )
     if status in _KEY_REFUSED:
-        return RemoteFailed(
-            backend, f"it refuses the key that it was given ({status}); set the key of this backend"
-        )
+        return _away(backend, f"it refuses the key that it was given ({status}); set the key of this backend")
     if status in _FULL:
         wait_s = retry_after_s(response.headers.get("Retry-After", ""))
         return RemoteFailed(backend, said or _phrase(status), wait_s, 429 if status == 429 else 503)

@@ -1,0 +1,154 @@
+"""One answer of another server, piece by piece, as events: passed on as it comes, or translated by a Wire."""
+
+from __future__ import annotations
+
+import time
+
+import aiohttp
+import orjson
+
+from inference.backend import ChatJob
+from inference.backends import passing, upstream
+from inference.backends.passing import Names, Scan
+from inference.backends.wire import Ended, Reader, WireError
+from inference.errors import RemoteFailed
+from inference.events import Event, Finish, Passed
+from inference.meter import Meter
+from inference.remote import RemoteSpec
+
+_END_S = 1.0
+"""How long the end of a body may stay away after the end of its stream."""
+
+
+class Exchange:
+    """Between the head of an answer and its last event. `next` until `finished`."""
+
+    def __init__(
+        self, spec: RemoteSpec, job: ChatJob, response: aiohttp.ClientResponse, asked_at: float
+    ) -> None:
+        """`asked_at`: time.perf_counter() when the request went out."""
+        self._spec = spec
+        self._job = job
+        self._response = response
+        self._asked_at = asked_at
+        self._first_at = 0.0
+        self.meter = Meter()
+        self.finished = False
+
+    async def next(self) -> list[Event]:
+        """What has come, the first token at the first call, Finish at last. Raises RemoteFailed."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """At the end in whatever way. A connection whose answer was not read to its end is closed, which tells the
+        other server to stop."""
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+    async def _read(self) -> bytes:
+        within_s = self._spec.between_s if self._first_at else self._spec.first_byte_s
+        return await upstream.read(self._spec, self._response, within_s)
+
+    def _begun(self) -> None:
+        if not self._first_at:
+            self._first_at = time.perf_counter()
+
+    def _finish(self, ended: Ended) -> Finish:
+        self.finished = True
+        now = time.perf_counter()
+        first = self._first_at or now
+        if ended.completion_tokens is not None:
+            self.meter.completion_tokens = ended.completion_tokens
+        self.meter.reasoning_tokens = ended.reasoning_tokens or 0
+        prompt = ended.prompt_tokens
+        return Finish(
+            reason=ended.reason, prompt_tokens=len(self._job.prompt_ids) if prompt is None else prompt,
+            completion_tokens=self.meter.completion_tokens, reasoning_tokens=self.meter.reasoning_tokens,
+            total_s=now - self._job.began, load_s=0.0, prefill_s=first - self._asked_at, decode_s=now - first,
+            stop_sequence=ended.stop_sequence,
+        )  # fmt: skip
+
+    def _broken(self, what: str) -> RemoteFailed:
+        return RemoteFailed(self._spec.id, what)
+
+
+class PassedStream(Exchange):
+    """Each read of the socket is one event, but that it ends where an event of the stream does."""
+
+    scan: Scan
+
+    async def next(self) -> list[Event]:
+        scan = self.scan
+        while data := await self._read():
+            passed = scan.feed(data)
+            if scan.complete:
+                await self._drain()
+                return self._last(passed)
+            if passed:
+                self._begun()
+                self.meter.completion_tokens = scan.tokens
+                return [Passed(passed)]
+        passed = scan.rest()
+        if not scan.complete:
+            raise self._broken("it ended the answer before it was complete")
+        return self._last(passed)
+
+    def _last(self, passed: bytes) -> list[Event]:
+        self._begun()
+        return [Passed(passed), self._finish(self.scan.usage())]
+
+    async def _drain(self) -> None:
+        """So that the connection is free for the next request."""
+        try:
+            while await upstream.read(self._spec, self._response, _END_S):
+                pass
+        except RemoteFailed:
+            self._response.close()
+
+
+class PassedWhole(Exchange):
+    """An answer that is not streamed."""
+
+    names: Names
+
+    async def next(self) -> list[Event]:
+        within_s = self._spec.first_byte_s
+        body = await upstream.whole(self._spec, self._response, upstream.LONGEST_ANSWER, within_s)
+        self._begun()
+        try:
+            answer = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            raise self._broken("its answer is no JSON") from None
+        if not isinstance(answer, dict):
+            raise self._broken("its answer is not what this API sends")
+        if answer.get("error"):
+            raise self._broken(passing.error_words(answer) or "it failed")
+        return [Passed(self.names.back(body)), self._finish(passing.usage_in(body))]
+
+
+class Translated(Exchange):
+    """From another API than the caller's."""
+
+    reader: Reader
+
+    async def next(self) -> list[Event]:
+        events: list[Event] = []
+        while not events:
+            data = await self._read()
+            try:
+                read = self.reader.feed(data) if data else self.reader.end()
+            except WireError as error:
+                raise self._broken(str(error)) from None
+            for delta in read:
+                if isinstance(delta, Ended):
+                    self._begun()
+                    events.append(self._finish(delta))
+                else:
+                    self.meter.completion_tokens += 1
+                    events.append(delta)
+            if not data and not self.finished:
+                raise self._broken("it ended the answer before it was complete")
+        self._begun()
+        return events
