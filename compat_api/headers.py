@@ -37,7 +37,7 @@ def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Place
     """The caller's wishes. `option` is the body's options.device; a header wins. Raises BadRequest."""
     given = {name: value.decode("latin-1").strip() for name, value in headers if name.startswith(b"x-")}
     wishes: dict[str, Any] = {"device": device_name("options.device", option)}
-    if via := [value.decode("latin-1") for name, value in headers if name == b"via"]:
+    if via := [value.decode("latin-1") for name, value in headers if name == b"x-npu-proxy-via"]:
         wishes["via"] = ", ".join(via)
     for name, read in _WISHES.items():
         if name in given:

@@ -62,9 +62,7 @@ class Remotes:
 
         if self._session is None:
             self._session = Session()
-        return RemoteBackend(
-            spec, WIRES[spec.protocol], self._session, f"1.1 {self._instance}", self._max_queue
-        )
+        return RemoteBackend(spec, WIRES[spec.protocol], self._session, self._instance, self._max_queue)
 
     # --- what they offer --------------------------------------------------------------------------------------------
 

@@ -119,7 +119,7 @@ def _nothing_left(facts: Facts, candidates: tuple[Candidate, ...]) -> InferenceE
         for candidate in candidates:
             if candidate.incapable:
                 return DeviceUnavailable(f"{candidate.device} cannot answer: {candidate.incapable}")
-        if faults := [f"{c.device} {c.fault}" for c in candidates if c.fault]:
+        if faults := [f"{c.device}: {c.fault}" for c in candidates if c.fault]:
             return DeviceUnavailable(f"no server can answer now: {'; '.join(faults)}", 5.0)
         bound = f" of those that this API key allows ({', '.join(facts.allowed)})" if facts.allowed else ""
         return DeviceUnavailable(f"no inference device{bound} is available")

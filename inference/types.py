@@ -206,7 +206,7 @@ class Placement(Struct, frozen=True, kw_only=True):
     deadline_ms: int | None = None
     """X-Deadline-Ms: start within this time or fail with DeadlineExceeded."""
     via: str = ""
-    """The servers that the request came through, as the header Via names them."""
+    """The servers that the request came through, as the header X-NPU-Proxy-Via names them."""
 
 
 class Source(Struct, frozen=True, kw_only=True):

@@ -152,7 +152,7 @@ def test_a_class_name_means_the_first_device_of_its_kind() -> None:
 
 
 def test_a_device_name_that_cannot_exist_is_a_bad_request() -> None:
-    with pytest.raises(BadRequest, match="unknown device 'FOO'; known here: CPU"):
+    with pytest.raises(BadRequest, match="unknown device or backend 'FOO'; known here: CPU"):
         target("FOO", ("CPU",))
 
 

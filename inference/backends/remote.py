@@ -19,7 +19,7 @@ from inference.backends.exchange import Exchange, PassedStream, PassedWhole, Tra
 from inference.backends.passing import Names, Scan
 from inference.backends.remote_embedding import embeddings
 from inference.backends.remote_health import Health
-from inference.backends.upstream import Session
+from inference.backends.upstream import VIA, Session
 from inference.backends.wire import Wire
 from inference.breaker import Breaker
 from inference.errors import DeadlineExceeded, RemoteFailed, RemoteRefused
@@ -43,7 +43,7 @@ class RemoteBackend:
     """Event loop only."""
 
     def __init__(self, spec: RemoteSpec, wire: Wire, session: Session, via: str, max_queue: int) -> None:
-        """`via`: what this server writes into the header Via."""
+        """`via`: what this server writes into the header X-NPU-Proxy-Via."""
         self.id = spec.id
         self.spec = spec
         self.queue = DeviceQueue(spec.slots or _MANY, max_queue)
@@ -232,13 +232,13 @@ class RemoteBackend:
     ) -> aiohttp.ClientResponse:
         """An answer of status 200, its body yet to be read. Raises RemoteFailed, RemoteRefused, DeadlineExceeded."""
         headers = self.wire.headers(self.spec.key)
-        headers |= {"Accept-Encoding": "identity", "User-Agent": "npuproxy", "Via": self._via}
+        headers |= {"Accept-Encoding": "identity", "User-Agent": "npuproxy", VIA: self._via}
         left = None
         if job is not None:
             request = job.request
-            headers["X-Request-ID"] = request.request_id or headers["Via"]
+            headers["X-Request-ID"] = request.request_id
             if request.placement.via:
-                headers["Via"] = f"{request.placement.via}, {self._via}"
+                headers[VIA] = f"{request.placement.via}, {self._via}"
             left = left_s(job)
         headers |= dict(more)
         try:

@@ -8,7 +8,7 @@ import secrets
 import ssl
 
 from inference.backends import upstream
-from inference.backends.upstream import Session
+from inference.backends.upstream import VIA, Session
 from inference.backends.wire import Wire, WireError
 from inference.errors import RemoteFailed
 from inference.listing import Listing
@@ -78,7 +78,7 @@ class Health:
         headers = self._wire.headers(spec.key) | {
             "Accept-Encoding": "identity",
             "User-Agent": "npuproxy",
-            "Via": self._via,
+            VIA: self._via,
             "X-Request-ID": f"list_{secrets.token_hex(6)}",
         }
         headers.pop("Content-Type", None)

@@ -6,6 +6,7 @@ What went wrong becomes RemoteFailed or RemoteRefused here, in words that name t
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -17,6 +18,9 @@ import aiohttp
 from inference.errors import RemoteFailed, RemoteRefused
 from inference.remote import RemoteSpec
 
+VIA = "X-NPU-Proxy-Via"
+"""Names the servers that a request came through. Via itself would make it a stranger's at a server on this machine, which
+takes such a header for a proxy's."""
 CONNECT_S = 10.0
 LIST_S = 20.0
 LONGEST_LIST = 8 * 1024 * 1024
@@ -92,7 +96,9 @@ def words(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its host name is not known"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"it cannot be reached ({error.strerror or 'connection refused'}); is it running?"
+        code = error.os_error.errno
+        why = os.strerror(code).lower() if code else "connection refused"
+        return f"it cannot be reached ({why}); is it running?"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "it closed the connection without an answer"
     if isinstance(error, aiohttp.ClientResponseError | ValueError):
