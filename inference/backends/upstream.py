@@ -19,8 +19,8 @@ from inference.errors import RemoteFailed, RemoteRefused
 from inference.remote import RemoteSpec
 
 VIA = "X-NPU-Proxy-Via"
-"""Names the servers that a request came through. Via itself would make it a stranger's at a server on this machine, which
-takes such a header for a proxy's."""
+"""Names the servers that a request came through. Via itself would make it a stranger's: a server on this machine takes
+such a header for a proxy's."""
 CONNECT_S = 10.0
 LIST_S = 20.0
 LONGEST_LIST = 8 * 1024 * 1024
