@@ -11,6 +11,7 @@ from django.shortcuts import render
 
 from compat_api.catalogue import HeartbeatView
 from compat_api.urls import OPERATIONS
+from inference import engine
 from npuproxy import banner
 from npuproxy.page import publisher
 from npuproxy.page.picture import Painter
@@ -65,7 +66,8 @@ def status(request: HttpRequest) -> HttpResponse:
 
 
 def playground(request: HttpRequest) -> HttpResponse:
-    return _page(request, "playground.html", {})
+    devices = [state.id for state in engine.current().snapshot().devices if state.available]
+    return _page(request, "playground.html", {"devices": devices})
 
 
 def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
