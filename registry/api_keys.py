@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from inference.errors import BadRequest
 from registry.key import PREFIX, SECRET_BYTES, hashed
-from registry.models import ApiKey
+from registry.models import ApiKey, Backend
 
 SHOWN = len(PREFIX) + 6
 
@@ -59,14 +59,19 @@ def models_text(value: str) -> str:
 
 
 def devices_text(value: str) -> str:
-    """As the row keeps them. Raises ValueError that says what is expected."""
-    devices = [entry for part in value.upper().split(",") if (entry := part.strip())]
-    if not devices:
+    """As the row keeps them: devices in upper case, names of other servers in lower case. Raises ValueError that says
+    what is expected; asks the database where a name is no device's."""
+    wanted = [entry for part in value.split(",") if (entry := part.strip())]
+    if not wanted:
         raise ValueError(f"{value!r} names no device; leave it out for a key that allows all")
-    for device in devices:
-        if not _DEVICE.fullmatch(device):
-            raise ValueError(f"{device!r} is not a device; give NPU, GPU, GPU.1, CPU between commas")
-    return ", ".join(devices)
+    named = [entry.upper() if _DEVICE.fullmatch(entry.upper()) else entry.lower() for entry in wanted]
+    servers = {entry for entry in named if entry.islower()}
+    known = list(Backend.objects.values_list("name", flat=True)) if servers else []
+    for entry, written in zip(named, wanted, strict=True):
+        if entry in servers and entry not in known:
+            others = f", or another server: {', '.join(known)}" if known else ""
+            raise ValueError(f"{written!r} is not a device; give NPU, GPU, GPU.1, CPU between commas{others}")
+    return ", ".join(named)
 
 
 def expiry(value: str) -> datetime:

@@ -123,6 +123,9 @@ def _replace(row: Model, name: names.Name) -> None:
     before = Model.by_name(name).select_for_update().first()
     if before is not None:
         row.pinned = before.pinned
+        row.local_only = (
+            row.local_only or before.local_only
+        )  # what was kept here is not let out by a new file
         unused = {entry["sha256"] for entry in before.adapters}
         transaction.on_commit(lambda: blobs.drop_unused(unused))
         install.remove(before, replaced=True)

@@ -31,8 +31,8 @@ class ApiKeyForm(_Form):
     class Meta:
         model = ApiKey
         fields = (
-            *("name", "scope", "expires_at", "models_allowed", "devices_allowed", "priority"),
-            *("requests_per_minute", "tokens_per_minute"),
+            *("name", "scope", "expires_at", "models_allowed", "devices_allowed", "remote_allowed"),
+            *("priority", "requests_per_minute", "tokens_per_minute"),
         )
         widgets = {
             "models_allowed": forms.TextInput(attrs={"size": 60, "spellcheck": "false"}),
@@ -114,7 +114,9 @@ class ApiKeyAdmin(_Admin):
     def bounds(self, row: ApiKey) -> SafeString:
         rates = ((row.requests_per_minute, "requests"), (row.tokens_per_minute, "tokens"))
         shown = [f"{rate:,} {unit}/min" for rate, unit in rates if rate]
-        return cells.tags([*(text for text in (row.models_allowed, row.devices_allowed) if text), *shown])
+        here = "" if row.remote_allowed else "this machine only"
+        bounds = (row.models_allowed, row.devices_allowed, here)
+        return cells.tags([*(text for text in bounds if text), *shown])
 
     @admin.display(description="expires", ordering="expires_at")
     def expiry(self, row: ApiKey) -> str:

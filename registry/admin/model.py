@@ -60,7 +60,16 @@ class ModelAdmin(PageActions, ModelActions):
         "last_used",
         "speed",
     )
-    list_filter = ("kind", LoadedFilter, VerifiedFilter, "pinned", "quantization", "family", "builtin")
+    list_filter = (
+        "kind",
+        LoadedFilter,
+        VerifiedFilter,
+        "pinned",
+        "local_only",
+        "quantization",
+        "family",
+        "builtin",
+    )
     search_fields = ("name", "family", "architecture", "digest", "source")
     list_per_page = 50
     list_select_related = ("verification",)
@@ -70,7 +79,7 @@ class ModelAdmin(PageActions, ModelActions):
     change_list_template = "admin/registry/model_list.html"
     fieldsets = (
         (None, {"fields": ("kind", "can", "size", "licence_line")}),
-        ("Where it runs", {"fields": ("runs_on", "pinned", "usage", "caches")}),
+        ("Where it runs", {"fields": ("runs_on", "pinned", "local_only", "usage", "caches")}),
         ("Is it well", {"fields": ("verified", "faults")}),
         (
             "What it is",
@@ -138,7 +147,12 @@ class ModelAdmin(PageActions, ModelActions):
     def buttons(self, row: Model) -> dict[str, str]:
         pin = {"unpin": "Unpin"} if row.pinned else {"pin": "Pin"}
         again = {"pull": "Pull again"} if row.is_of_hub else {}
-        return {"load": "Load", "unload": "Unload", **pin, "verify": "Verify files", **again}
+        home = (
+            {"let_out": "Let other servers answer"}
+            if row.local_only
+            else {"keep_here": "Keep on this machine"}
+        )
+        return {"load": "Load", "unload": "Unload", **pin, **home, "verify": "Verify files", **again}
 
     def live(self, request: HttpRequest) -> JsonResponse:
         """The cells of the rows `?id=…&id=…` that move, for the page's script."""
@@ -162,7 +176,8 @@ class ModelAdmin(PageActions, ModelActions):
 
     @admin.display(description="name", ordering="name")
     def shown_name(self, row: Model) -> SafeString:
-        marks = [mark for mark, is_so in (("pinned", row.pinned), ("built in", row.builtin)) if is_so]
+        said = (("pinned", row.pinned), ("this machine only", row.local_only), ("built in", row.builtin))
+        marks = [mark for mark, is_so in said if is_so]
         shown = cells.tags(marks) if marks else ""
         return format_html('<span class="name">{}</span> {}', row.name, shown)
 

@@ -23,7 +23,7 @@ class ModelActions(RemovingAdmin):
     """Those who may not change a model may do none of it."""
 
     actions = (
-        *("load", "unload", "pin", "unpin", "verify", "pull"),
+        *("load", "unload", "pin", "unpin", "keep_here", "let_out", "verify", "pull"),
         *("to_int4", "to_int8", "to_int4_npu", "remove"),
     )
 
@@ -42,6 +42,14 @@ class ModelActions(RemovingAdmin):
     @admin.action(description="Unpin the selected models", permissions=["change"])
     def unpin(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
         self._set_pinned(request, rows, False)
+
+    @admin.action(description="Keep requests to the selected models on this machine", permissions=["change"])
+    def keep_here(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
+        self._set(request, rows, "local_only", True, "Kept on this machine")
+
+    @admin.action(description="Let other servers answer for the selected models", permissions=["change"])
+    def let_out(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
+        self._set(request, rows, "local_only", False, "Open to other servers")
 
     @admin.action(description="Verify the files of the selected models", permissions=["change"])
     def verify(self, request: HttpRequest, rows: QuerySet[Model]) -> None:
@@ -156,8 +164,10 @@ class ModelActions(RemovingAdmin):
                 self.message_user(request, f"Not converted: {row.name}: {error}", messages.ERROR)
 
     def _set_pinned(self, request: HttpRequest, rows: QuerySet[Model], pinned: bool) -> None:
+        self._set(request, rows, "pinned", pinned, "Pinned" if pinned else "Unpinned")
+
+    def _set(self, request: HttpRequest, rows: QuerySet[Model], field: str, value: bool, verb: str) -> None:
         """A query set of its own: one with annotations cannot be updated everywhere."""
         wanted: list[Any] = list(rows.values_list("pk", flat=True))
-        changed = Model.objects.filter(pk__in=wanted, pinned=not pinned).update(pinned=pinned)
-        verb = "Pinned" if pinned else "Unpinned"
+        changed = Model.objects.filter(pk__in=wanted, **{field: not value}).update(**{field: value})
         self.message_user(request, f"{verb} {changed} of {len(wanted)} selected", messages.SUCCESS)

@@ -1,10 +1,11 @@
-"""`manage.py models rm NAME… | cp SRC DST | create NAME -f Modelfile`: what changes models, from the command line.
+"""`manage.py models rm NAME… | cp SRC DST | create NAME -f Modelfile | set NAME`: what changes models, by command.
 
 They need no server. One that runs hears of it within two seconds, and lets go of what was removed.
 """
 
 from __future__ import annotations
 
+import argparse
 import codecs
 import json
 from argparse import ArgumentParser
@@ -31,7 +32,12 @@ def add_arguments(verbs: Any) -> list[tuple[ArgumentParser, Callable[..., Any]]]
     create.add_argument("name")
     create.add_argument("-f", "--file", type=Path, default=Path("Modelfile"), help="the Modelfile")
     create.add_argument("-q", "--quantize", choices=("int4", "int8"), default="", help="of converted files")
-    return [(rm, remove), (cp, copy), (create, make)]
+    settings = verbs.add_parser("set", help="how a model is treated")
+    settings.add_argument("name")
+    switch = argparse.BooleanOptionalAction
+    settings.add_argument("--local-only", action=switch, help="its requests never leave this machine")
+    settings.add_argument("--pinned", action=switch, help="it is never unloaded to make room")
+    return [(rm, remove), (cp, copy), (create, make), (settings, treat)]
 
 
 def remove(*, names: list[str], as_json: bool, out: TextIO, **_: Any) -> None:
@@ -63,6 +69,28 @@ def make(*, name: str, file: Path, quantize: str, as_json: bool, out: TextIO, **
     finally:
         blobs.drop_unused(sent)
     _tell(row, as_json, out)
+
+
+def treat(
+    *, name: str, local_only: bool | None, pinned: bool | None, as_json: bool, out: TextIO, **_: Any
+) -> None:
+    """Raises BadRequest where nothing is said, and ModelNotFound."""
+    said = {"local_only": local_only, "pinned": pinned}
+    wanted = {field: value for field, value in said.items() if value is not None}
+    if not wanted:
+        raise BadRequest("say what: --local-only or --no-local-only, --pinned or --no-pinned")
+    row = creation.row_of(name)
+    Model.objects.filter(pk=row.pk).update(**wanted)
+    row.refresh_from_db()
+    if as_json:
+        _print_json(out, {"name": row.name} | {field: getattr(row, field) for field in said})
+        return
+    words = {
+        "local_only": ("may be answered by other servers", "stays on this machine"),
+        "pinned": ("is unloaded when room is needed", "is never unloaded to make room"),
+    }
+    for field, value in wanted.items():
+        out.write(f"{row.name} {words[field][value]}\n")
 
 
 def recipe_of(name: str, file: Path, quantize: str, sent: set[str]) -> Recipe:

@@ -39,7 +39,10 @@ class ApiKey(Stamped):
         help_text="names between commas, `*` stands for anything (qwen3:*); empty: all",
     )
     devices_allowed = models.CharField(
-        "devices", max_length=200, blank=True, help_text="NPU, GPU, GPU.1, CPU between commas; empty: all"
+        "devices",
+        max_length=200,
+        blank=True,
+        help_text="NPU, GPU, GPU.1, CPU and names of other servers between commas; empty: all",
     )
     remote_allowed = models.BooleanField(
         "other servers",

@@ -53,13 +53,19 @@ class Command(VerbCommand):
         priority: str,
         models: str | None,
         devices: str | None,
+        local_only: bool,
         **options: Any,
     ) -> None:
+        try:
+            allowed = api_keys.devices_text(devices) if devices is not None else ""
+        except ValueError as error:
+            raise CommandError(f"--devices: {error}") from None
         row = ApiKey(
             name=name.strip(),
             scope=options["scope"],
             models_allowed=models or "",
-            devices_allowed=devices or "",
+            devices_allowed=allowed,
+            remote_allowed=not local_only,
             priority=PRIORITIES[priority],
             requests_per_minute=options["requests_per_minute"],
             tokens_per_minute=options["tokens_per_minute"],
@@ -108,9 +114,10 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         "--models", type=_said(api_keys.models_text), help="names between commas, with *; all"
     )
     parser.add_argument(
-        "--devices",
-        type=_said(api_keys.devices_text),
-        help="NPU, GPU, GPU.1, CPU between commas; all",
+        "--devices", help="NPU, GPU, GPU.1, CPU and names of other servers between commas; all"
+    )
+    parser.add_argument(
+        "--local-only", action="store_true", help="its requests never leave this machine for another server"
     )
     parser.add_argument(
         "--priority", choices=PRIORITIES, default="critical", help="the highest it may ask for"
@@ -144,6 +151,7 @@ def _facts(row: ApiKey) -> dict[str, Any]:
         "revoked_at": row.revoked_at.isoformat() if row.revoked_at else None,
         "models": row.models_allowed,
         "devices": row.devices_allowed,
+        "local_only": not row.remote_allowed,
         "priority": row.get_priority_display(),
         "requests_per_minute": row.requests_per_minute,
         "tokens_per_minute": row.tokens_per_minute,
@@ -159,6 +167,10 @@ def _line(facts: dict[str, Any]) -> tuple[str, ...]:
 
     return (
         *(facts["name"], facts["begins_with"], facts["scope"], facts["state"], day("expires_at")),
-        *(facts["models"] or "all", facts["devices"] or "all"),
+        *(facts["models"] or "all", _devices(facts)),
         *(f"{facts['requests']:,}", f"{facts['tokens']:,}", day("last_used_at")),
     )
+
+
+def _devices(facts: dict[str, Any]) -> str:
+    return (facts["devices"] or "all") + (" (this machine)" if facts["local_only"] else "")

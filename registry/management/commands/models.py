@@ -1,5 +1,5 @@
-"""`manage.py models list | show NAME | verify [NAME…] | known | import PATH | create | cp | rm`: what is there, what is
-well, what could be, and what shall be otherwise.
+"""`manage.py models list | show NAME | verify [NAME…] | known | import PATH | create | cp | rm | set`: what is there,
+what is well, what could be, and what shall be otherwise.
 
 Needs no running server. Everything prints JSON with `--json`; `verify` exits with 1 when a file is damaged.
 """
@@ -32,7 +32,7 @@ class Command(VerbCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(
             dest="verb",
-            metavar="list | show | verify | known | import | create | cp | rm",
+            metavar="list | show | verify | known | import | create | cp | rm | set",
             required=True,
         )
         listing = verbs.add_parser("list", help="every model, the newest first")
@@ -163,6 +163,8 @@ def _facts(model: ModelInfo) -> dict[str, Any]:
         "embedding_length": spec.embedding_length,
         "kv_bytes_per_token": spec.kv_bytes_per_token,
         "exact": spec.exact,
+        "pinned": spec.pinned,
+        "local_only": spec.local_only,
         "path": str(spec.path),
         "parameters": model.parameters_text,
         "system": model.system,
