@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import psutil
+
 from inference import process, spawn
 from inference.config import EngineConfig
 from inference.errors import InferenceError, LoadFailed, WorkerDied
@@ -23,6 +25,7 @@ class SpareWorker:
         self._refill: asyncio.TimerHandle | None = None
         self._devices: dict[str, str] | None = None
         self._drivers: dict[str, str] = {}
+        self._memory: dict[str, int] = {}
         self.failed = False
         """The last try to start a worker, made for somebody who waited, came to nothing."""
         self.openvino = ""
@@ -43,6 +46,10 @@ class SpareWorker:
     def driver(self, device: str) -> str:
         """Version of the device's driver; '' where the runtime does not tell."""
         return self._drivers.get(device, "")
+
+    def memory_bytes(self, device: str) -> int | None:
+        """What the device has; a CPU has the machine's. None where the runtime does not tell."""
+        return self._memory.get(device)
 
     async def devices(self) -> dict[str, str]:
         """Waits for the first worker's hello. Raises LoadFailed when no worker can be started."""
@@ -106,4 +113,5 @@ class SpareWorker:
         if self._devices is None:
             self._devices = dict(hello.devices)
             self._drivers, self.openvino = dict(hello.drivers), hello.openvino
+            self._memory = {"CPU": psutil.virtual_memory().total, **dict(hello.memory)}
         return worker

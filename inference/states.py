@@ -32,6 +32,14 @@ class DeviceState(Struct, frozen=True, kw_only=True):
     healthy: bool = True
     fault: str = ""
     """Why it is not, for the operator."""
+    models: tuple[str, ...] = ()
+    """Of another server: what it offers, by the names that are used here."""
+    breaker: Literal["closed", "open", "half-open"] = "closed"
+    """Of another server: whether requests go there; half-open lets one try."""
+    driver: str = ""
+    """Version; '' where the runtime does not tell."""
+    memory_bytes: int | None = None
+    """Of its own, or of the machine where it shares that; None: the runtime does not tell."""
 
     @property
     def texts_embedded(self) -> int:

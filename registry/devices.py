@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from django.conf import settings
 
+from inference.device_names import kind_of
 from inference.states import DeviceState
 from registry.models import Device
 
@@ -13,13 +14,26 @@ MB = 1_000_000
 
 
 def found(states: Iterable[DeviceState]) -> None:
-    """Keeps a row for each; writes only what is new, since each write makes the server read the table again."""
+    """Keeps a row for each, and for those that have gone; writes only what is new, since each write makes the server
+    read the table again."""
     known = {row.name: row for row in Device.objects.all()}
     for state in states:
-        row = known.get(state.id) or Device(name=state.id)
-        facts = (state.full_name[:200], state.emulated)
-        if row.pk is None or (row.full_name, row.emulated) != facts:
-            row.full_name, row.emulated = facts
+        row = known.pop(state.id, None) or Device(name=state.id)
+        facts: dict[str, object] = {
+            "full_name": state.full_name[:200],
+            "emulated": state.emulated,
+            "kind": state.kind or kind_of(state.id, state.full_name),
+            "driver": state.driver[:100],
+            "memory_bytes": state.memory_bytes,
+            "present": state.available,
+        }
+        if row.pk is None or any(getattr(row, field) != value for field, value in facts.items()):
+            for field, value in facts.items():
+                setattr(row, field, value)
+            row.save()
+    for row in known.values():
+        if row.present:
+            row.present = False
             row.save()
 
 

@@ -132,7 +132,7 @@ class Records:
         The store has followed the stamps before.
         """
         states = tuple(state for state in engine.snapshot().devices if state.local)
-        if _names(states) != _names(self._devices):
+        if _facts(states) != _facts(self._devices):
             await self._thread.run(lambda: devices.found(states))
             self._devices = states
         stamp = stamps.get(Device._meta.db_table, 0)
@@ -168,8 +168,11 @@ class Records:
             raise
 
 
-def _names(states: tuple[DeviceState, ...]) -> set[tuple[str, str]]:
-    return {(state.id, state.full_name) for state in states}
+def _facts(states: tuple[DeviceState, ...]) -> set[tuple[object, ...]]:
+    """What a row holds of each."""
+    return {
+        (state.id, state.full_name, state.driver, state.memory_bytes, state.available) for state in states
+    }
 
 
 def _write(tallies: dict[Key, Tally], caches: list[LoadReport]) -> None:

@@ -19,6 +19,7 @@ NEW: dict[str, Any] = {
     "priority": "1",
     "models_allowed": " demo ,qwen3:* ",
     "devices_allowed": "cpu",
+    "remote_allowed": "on",
 }
 
 

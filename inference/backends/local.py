@@ -99,7 +99,9 @@ class LocalBackend:
         return DeviceState(
             id=self.id, full_name=self.full_name, available=True, slots=self.queue.slots,
             running=sum(lane.running for lane in lanes), waiting=sum(lane.waiting for lane in lanes),
-            emulated=self.emulated, cache_hits=self.cache.hits, cache_misses=self.cache.misses,
+            emulated=self.emulated, cache_hits=self.cache.hits, cache_misses=self.cache.misses, kind=self.kind,
+            driver="" if self.emulated else self._pool.spare.driver(self.id),
+            memory_bytes=self._pool.spare.memory_bytes("CPU" if self.emulated else self.id),
         )  # fmt: skip
 
     def _queue(self, spec: ModelSpec) -> DeviceQueue:

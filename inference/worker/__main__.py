@@ -23,6 +23,9 @@ _DRIVER_PROPERTIES = ("NPU_DRIVER_VERSION", "NPU_COMPILER_VERSION")
 """What the runtime knows of what lies below it; the GPU plugin names no driver."""
 
 
+_MEMORY_PROPERTIES = ("GPU_DEVICE_TOTAL_MEM_SIZE", "NPU_DEVICE_TOTAL_MEM_SIZE")
+
+
 def driver(core: Any, device: str) -> str:
     """'' where the runtime does not tell."""
     try:
@@ -30,6 +33,15 @@ def driver(core: Any, device: str) -> str:
         return "-".join(str(core.get_property(device, name)) for name in _DRIVER_PROPERTIES if name in known)
     except RuntimeError:
         return ""
+
+
+def memory(core: Any, device: str) -> int:
+    """Bytes; 0 where the runtime does not tell."""
+    try:
+        known = set(core.get_property(device, "SUPPORTED_PROPERTIES"))
+        return next((int(core.get_property(device, name)) for name in _MEMORY_PROPERTIES if name in known), 0)
+    except (RuntimeError, TypeError, ValueError):
+        return 0
 
 
 def hello() -> Hello:
@@ -42,9 +54,10 @@ def hello() -> Hello:
         (name, str(core.get_property(name, "FULL_DEVICE_NAME"))) for name in core.available_devices
     )
     drivers = tuple((name, version) for name, _ in devices if (version := driver(core, name)))
+    sizes = tuple((name, size) for name, _ in devices if (size := memory(core, name)) > 0)
     return Hello(
         pid=os.getpid(), devices=devices, runtime=openvino_genai.__version__,
-        openvino=openvino.__version__.partition("-")[0], drivers=drivers,
+        openvino=openvino.__version__.partition("-")[0], drivers=drivers, memory=sizes,
     )  # fmt: skip
 
 

@@ -86,6 +86,8 @@ class Hello(Struct, frozen=True, kw_only=True, tag="hello"):
     openvino: str = ""
     drivers: tuple[tuple[str, str], ...] = ()
     """(id, version) of the devices whose runtime names its driver."""
+    memory: tuple[tuple[str, int], ...] = ()
+    """(id, bytes) of the devices whose runtime tells how much they have, shared with the machine or their own."""
 
 
 class Loaded(Struct, frozen=True, kw_only=True, tag="loaded"):

@@ -23,11 +23,14 @@ else:
 class DeviceAdmin(_Admin):
     """The server writes the rows; an operator gives budgets."""
 
-    list_display = ("name", "state", "what", "models", "work", "memory", "budget")
+    list_display = ("name", "state", "what", "kind", "models", "work", "memory", "budget")
     list_display_links = ("name",)
     search_fields = ("name", "full_name")
-    fields = ("name", "what", "state", "models", "work", "memory", "memory_budget_mb", "found_at")
-    readonly_fields = ("name", "what", "state", "models", "work", "memory", "found_at")
+    fields = (
+        *("name", "what", "kind", "driver_line", "total", "state", "models", "work"),
+        *("memory", "memory_budget_mb", "found_at"),
+    )
+    readonly_fields = tuple(name for name in fields if name != "memory_budget_mb")
     empty_words = "The server writes down the devices that it finds at its start: run `manage.py serve`."
 
     class Media:
@@ -51,6 +54,14 @@ class DeviceAdmin(_Admin):
     @admin.display(description="device", ordering="full_name")
     def what(self, row: Device) -> str:
         return (row.full_name or cells.UNKNOWN) + (" (emulated)" if row.emulated else "")
+
+    @admin.display(description="driver")
+    def driver_line(self, row: Device) -> str:
+        return row.driver or "the runtime does not tell"
+
+    @admin.display(description="memory it has")
+    def total(self, row: Device) -> str:
+        return cells.size(row.memory_bytes)
 
     @admin.display(description="models on it now")
     def models(self, row: Device) -> SafeString:
