@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -24,7 +25,7 @@ from compat_api.errors import Failure
 from compat_api.generation import GenerationConsumer
 from compat_api.request_log import RequestLog
 from compat_api.urls import Resolved
-from inference.errors import DeadlineExceeded, ShuttingDown
+from inference.errors import BadRequest, DeadlineExceeded
 from inference.types import ChatRequest, EmbedRequest
 from npuproxy import logs
 from npuproxy.gate import Gate
@@ -40,6 +41,9 @@ Metadata = tuple[tuple[str, str], ...]
 METHOD = "gRPC"
 """In the place of HTTP's method in the log."""
 
+CUT_S = 1.0
+"""What a call that is cut has to say so."""
+
 
 class Transport(InferenceConsumer):
     """`answer` is the message of a call that does not stream. Subclasses say what `handle` does."""
@@ -52,12 +56,12 @@ class Transport(InferenceConsumer):
         self._resolved = resolved
         self._gate = gate
         self._context = context
-        self.ends_for_stop = False
-        """The server stops, and does not wait any longer."""
-        self.writing_since = 0.0
-        """By the monotonic clock, since when the client has not taken a message; 0: it has taken all."""
+        self.ending: Failure | None = None
+        """Why the server cancels the task; None while only the client can have done so."""
+        self.waiting_since = 0.0
+        """By the monotonic clock, since when the client has not sent or taken a message; 0: it is not waited for."""
 
-    async def serve(self, body: bytes) -> bytes:
+    async def serve(self) -> bytes:
         """The answer, or `b""` of a stream. Raises AbortError, which carries the status, and CancelledError."""
         metadata = given(self._context)
         self.request_id, self._own = self._gate.identity(self.operation.path, metadata)
@@ -71,25 +75,40 @@ class Transport(InferenceConsumer):
             raise AssertionError("abort raises")
         self.key = judged
         self.log = RequestLog(self.request_id, METHOD, self.operation.path, self.operation, self.key)
-        await self._work(body)
+        await self._work(b"")
         return self.answer
+
+    async def _message(self) -> bytes:
+        """Received only now: what nobody may ask is not read."""
+        self.waiting_since = time.monotonic()
+        body: Any = await self._context.read()
+        self.waiting_since = 0.0
+        if not isinstance(body, bytes):
+            raise BadRequest("no request message came, or one larger than NPU_PROXY_MAX_BODY")
+        return body
 
     async def _work(self, body: bytes) -> None:
         try:
-            await self.handle(body)
+            await self.handle(await self._message())
         except asyncio.CancelledError:
-            if self.ends_for_stop:
-                await self._fail(ShuttingDown())
-            if self._is_overdue():
-                self.log.close(504, "the client's deadline has passed")
-            else:
-                self.log.close(errors.CLIENT_GONE, "client gone")
+            await self._cancelled()
             raise
         except Exception as error:
             if self._context.done():  # a message could not be sent
                 self.log.close(errors.CLIENT_GONE, "client gone")
                 raise
             await self._fail(error)
+
+    async def _cancelled(self) -> None:
+        """By the client or its deadline; or by the server, and then the client is told why."""
+        if self.ending is not None:
+            self.log.close(self.ending.status, self.ending.message)
+            with suppress(TimeoutError):  # the status waits behind what the client has not read
+                await asyncio.wait_for(self._abort(self.ending), CUT_S)
+        elif self._is_overdue():
+            self.log.close(504, "the client's deadline has passed")
+        else:
+            self.log.close(errors.CLIENT_GONE, "client gone")
 
     async def _fail(self, error: Exception) -> None:
         failure = errors.of(error, self.operation)
@@ -118,10 +137,10 @@ class Transport(InferenceConsumer):
 
     async def write(self, data: bytes) -> None:
         """Returns when the transport can take more, so a slow reader holds back only itself."""
-        self.writing_since = time.monotonic()
+        self.waiting_since = time.monotonic()
         for message in responses.messages(data):
             await self._context.write(message)
-        self.writing_since = 0.0
+        self.waiting_since = 0.0
 
     async def finish(self, data: bytes = b"") -> None:
         await self.write(data)

@@ -6,7 +6,7 @@ from typing import Final
 
 from grpc import StatusCode
 
-from compat_api.errors import Failure
+from compat_api.errors import CLIENT_GONE, Failure
 
 _CODES: Final = {
     400: StatusCode.INVALID_ARGUMENT,
@@ -15,6 +15,7 @@ _CODES: Final = {
     404: StatusCode.NOT_FOUND,
     413: StatusCode.RESOURCE_EXHAUSTED,
     429: StatusCode.RESOURCE_EXHAUSTED,
+    CLIENT_GONE: StatusCode.CANCELLED,
     502: StatusCode.UNAVAILABLE,
     503: StatusCode.UNAVAILABLE,
     504: StatusCode.DEADLINE_EXCEEDED,

@@ -18,16 +18,17 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from msgspec import Struct
 
+from compat_api import errors
+from compat_api.errors import Failure
+from inference.errors import ShuttingDown
 from npuproxy.gate import Gate
 from npuproxy.grpc import reflecting
-from npuproxy.grpc.call import Embedding, Generation, Transport
+from npuproxy.grpc.call import CUT_S, Embedding, Generation, Transport
 from npuproxy.grpc.catalogue import Catalogue
 from npuproxy.grpc.operations import PROXY_SERVICE, RESOLVED, SERVICE
 from npuproxy.listening import ListenError
 from npuproxy.tls_files import Files
 
-CUT_S: Final = 1.0
-"""What calls that are cut have to say so."""
 MOST_CALLS: Final = 256
 """At once on one connection; further ones wait on the client's side."""
 
@@ -107,23 +108,25 @@ class Door:
             ) from None
 
     def _handler(self, method: str) -> Any:
-        async def serve(body: bytes, context: Any) -> bytes:
+        """For gRPC the request is a stream too, so that its message is not received before the gate has judged."""
+
+        async def serve(_: Any, context: Any) -> bytes:
             call = _KINDS[method](self._gate, RESOLVED[method], context)
             task = asyncio.current_task()
             assert task is not None
             self._calls[call] = task
             try:
-                return await call.serve(body)
+                return await call.serve()
             finally:
                 del self._calls[call]
 
         if method not in _STREAMS:
-            return grpc.unary_unary_rpc_method_handler(serve)
+            return grpc.stream_unary_rpc_method_handler(serve)
 
-        async def stream(body: bytes, context: Any) -> None:
-            await serve(body, context)
+        async def stream(_: Any, context: Any) -> None:
+            await serve(_, context)
 
-        return grpc.unary_stream_rpc_method_handler(stream)
+        return grpc.stream_stream_rpc_method_handler(stream)
 
     async def drain(self, timeout_s: float) -> None:
         """Health says so at once; running calls have so long to end."""
@@ -136,8 +139,9 @@ class Door:
         if self._watch is not None:
             self._watch.cancel()
         for call, task in self._calls.items():
-            call.ends_for_stop = True
-            task.cancel()
+            _cut(call, task, errors.of(ShuttingDown()))
+        if self._calls:
+            await asyncio.wait(self._calls.values(), timeout=2 * CUT_S)
         await asyncio.gather(*(server.stop(CUT_S) for server in self._servers))
 
     async def _say(self, status: Any) -> None:
@@ -146,12 +150,21 @@ class Door:
 
     async def _watch_readers(self) -> None:
         """A client that takes nothing for so long is cut, as on HTTP."""
+        words = f"the client neither sent nor took anything for {self._rules.read_timeout_s:g} s"
+        stalled = Failure(errors.CLIENT_GONE, words, None, {})
         while True:
             await asyncio.sleep(1)
             oldest = time.monotonic() - self._rules.read_timeout_s
             for call, task in tuple(self._calls.items()):
-                if 0 < call.writing_since < oldest:
-                    task.cancel()
+                if 0 < call.waiting_since < oldest:
+                    _cut(call, task, stalled)
+
+
+def _cut(call: Transport, task: asyncio.Task[Any], why: Failure) -> None:
+    """Once: the second cancellation would cut off the status that tells of the first."""
+    if call.ending is None:
+        call.ending = why
+        task.cancel()
 
 
 def _credentials(files: Files) -> grpc.ServerCredentials | None:
