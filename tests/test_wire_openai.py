@@ -174,11 +174,7 @@ OTHER = WEATHER.__class__(name="set_alarm")
     [
         (ToolChoice(), None, ["get_weather", "set_alarm"]),
         (ToolChoice(required=True), "required", ["get_weather", "set_alarm"]),
-        (
-            ToolChoice(required=True, names=("set_alarm",)),
-            {"type": "function", "function": {"name": "set_alarm"}},
-            ["get_weather", "set_alarm"],
-        ),
+        (ToolChoice(required=True, names=("set_alarm",)), "required", ["set_alarm"]),
         (ToolChoice(required=True, names=("set_alarm", "x")), "required", ["set_alarm"]),
     ],
 )

@@ -188,13 +188,10 @@ def _part(piece: str | Image) -> dict[str, Any]:
 
 
 def _tools(tools: tuple[Tool, ...], choice: ToolChoice) -> dict[str, Any]:
-    """One name that must be called is the choice itself; of several, only they are offered."""
-    offered = [tool for tool in tools if not choice.names or tool.name in choice.names]
-    fields: dict[str, Any] = {"tools": [_tool(tool) for tool in (offered or tools)]}
-    if choice.required and len(choice.names) == 1:
-        fields["tools"] = [_tool(tool) for tool in tools]
-        fields["tool_choice"] = {"type": "function", "function": {"name": choice.names[0]}}
-    elif choice.required:
+    """A choice of some is those alone: a tool by its name is refused by LM Studio and ignored by llama-server."""
+    offered = [tool for tool in tools if not choice.names or tool.name in choice.names] or tools
+    fields: dict[str, Any] = {"tools": [_tool(tool) for tool in offered]}
+    if choice.required:
         fields["tool_choice"] = "required"
     return fields if choice.parallel else fields | {"parallel_tool_calls": False}
 
