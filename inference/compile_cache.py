@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -19,6 +20,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from inference.integrity import fault_now
+
+logger = logging.getLogger(__name__)
 
 SEAL = "SHA256SUMS"
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
@@ -108,3 +111,14 @@ def clear(folder: Path) -> None:
         folder.parent.rmdir()
     except OSError:  # other devices' caches are beside it
         return
+
+
+def used(key: CompileCacheKey, path: Path) -> CompileCacheUse | None:
+    """After a load with it. The model runs whatever becomes of its cache, on a full disk say: None then."""
+    try:
+        compiled = seal(path)
+    except OSError as error:
+        logger.warning("the compile cache of %s cannot be kept: %s", key.device, error.strerror)
+        return None
+    size = size_bytes(path)
+    return CompileCacheUse(key=key, path=path, size_bytes=size, compiled=compiled) if size else None

@@ -14,10 +14,11 @@ def chain(device: str, fallback: str) -> tuple[str, ...]:
 
 
 def kind_of(device: str, full_name: str) -> str:
-    """The runtime ends the full name of a GPU with (iGPU) or (dGPU)."""
+    """The runtime ends the full name of a GPU with (iGPU) or (dGPU). What a plugin of somebody else's adds counts as a
+    processor: nothing is known of it."""
     if device.startswith("GPU"):
         return "dgpu" if "(dGPU)" in full_name else "igpu"
-    return device.partition(".")[0].lower()
+    return "npu" if device.startswith("NPU") else "cpu"
 
 
 def resolve_device(name: str, known: tuple[str, ...]) -> str:
@@ -27,11 +28,15 @@ def resolve_device(name: str, known: tuple[str, ...]) -> str:
     return next((device for device in known if device.startswith(f"{name}.")), name)
 
 
-def target(wish: str, known: tuple[str, ...]) -> str:
-    """The device the caller named. Raises BadRequest for a name that no device can have."""
-    if not wish or wish in known:
+def target(wish: str, known: tuple[str, ...], there: tuple[str, ...] | None = None) -> str:
+    """The device the caller named: one of those that are `there`, else one that is known. Raises BadRequest for a name
+    that no device can have."""
+    there = known if there is None else there
+    if not wish or wish in there:
         return wish
-    name = resolve_device(wish.upper(), known)
+    name = resolve_device(wish.upper(), there)
+    if name not in there:
+        name = resolve_device(wish.upper(), known)
     if name not in known and name.partition(".")[0] not in CHAIN:
         raise BadRequest(f"unknown device or backend '{wish}'; known here: {', '.join(known)}", "device")
     return name

@@ -18,9 +18,9 @@ from typing import Any
 
 from inference import failover, planning, preparation, remotes, snapshot
 from inference.backend import Backend, ChatJob
-from inference.backends import local
 from inference.config import EngineConfig
 from inference.constraints import ConstraintChecks
+from inference.device_watch import DeviceWatch
 from inference.errors import (
     CapabilityMissing,
     InferenceError,
@@ -43,7 +43,6 @@ from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 logger = logging.getLogger(__name__)
 
 RECORDS = 200
-FIND_AGAIN_S = 10.0
 Others = tuple[Candidate, ...]
 """Other servers that could answer, the best first."""
 
@@ -68,6 +67,7 @@ class Engine:
         self.texts = Texts()
         self._constraints = ConstraintChecks(self._pool.spare)
         self._backends: dict[str, Backend] = {}
+        self._watch = DeviceWatch(config, self._pool, self.texts, self._backends, self._emulated)
         self.efficiency = Efficiency()
         self.remotes = remotes.Remotes(config.max_queue)
         self._records: deque[RequestRecord] = deque(maxlen=RECORDS)
@@ -84,7 +84,7 @@ class Engine:
         self.loop = asyncio.get_running_loop()
         self._pool.start()
         self.telemetry.start()
-        self._in_background(self._find_devices())
+        self._in_background(self._watch.run())
         self._in_background(self._follow_machine())
 
     async def drain(self, timeout_s: float) -> None:
@@ -119,7 +119,7 @@ class Engine:
             if spec.remote:
                 job = remotes.chat_job(spec, request, began)
             else:
-                job = await self._prepare(spec, request, await self._known_backends(), others, began)
+                job = await self._prepare(spec, request, await self._watch.known(), others, began)
             plan = self._plan(spec, request, others, len(job.prompt_ids))
             async with aclosing(failover.generate(self._every(), job, plan)) as batches:
                 async for events in batches:
@@ -137,7 +137,7 @@ class Engine:
             if spec.remote:
                 job = remotes.embed_job(spec, request, began)
             else:
-                await self._known_backends()
+                await self._watch.known()
                 codec = (await self.texts.get(spec)).codec
                 job = await preparation.embed_job(spec, request, codec, began)
             plan = self._plan(spec, request, others)
@@ -151,7 +151,7 @@ class Engine:
             return await self._load_there(spec, request)
         self._enter()
         try:
-            await self._known_backends()
+            await self._watch.known()
             plan = self._plan(spec, request, ())
             last: InferenceError | None = None
             for choice in plan.choices:
@@ -183,7 +183,7 @@ class Engine:
 
     async def devices(self) -> tuple[DeviceState, ...]:
         """Waits until the runtime has named them. Raises LoadFailed."""
-        return tuple(backend.state() for backend in (await self._known_backends()).values())
+        return tuple(backend.state() for backend in (await self._watch.known()).values())
 
     def follow(self, models: Mapping[str, ModelSpec], budgets: Mapping[str, int]) -> None:
         """What the registry says now, by name: pins count at once. Bytes by device: count from the next load on."""
@@ -229,13 +229,6 @@ class Engine:
     def _every(self) -> Mapping[str, Backend]:
         """The devices, then the other servers."""
         return {**self._backends, **self.remotes.backends} if self.remotes.backends else self._backends
-
-    async def _known_backends(self) -> dict[str, Backend]:
-        if not self._backends:
-            devices = await self._pool.spare.devices()
-        if not self._backends:  # another request may have found them meanwhile
-            self._backends |= local.backends(devices, self._emulated, self.config, self._pool, self.texts)
-        return self._backends
 
     async def _prepare(
         self,
@@ -299,15 +292,6 @@ class Engine:
                 logger.warning("loading %s on %s in the background: %s", spec.name, device, error)
 
         self._in_background(load())
-
-    async def _find_devices(self) -> None:
-        """So that they are seen before the first request, and a fault is mended without one."""
-        while not self._backends:
-            try:
-                await self._known_backends()
-            except InferenceError as error:
-                logger.error("%s", error)
-                await asyncio.sleep(FIND_AGAIN_S)
 
     async def _follow_machine(self) -> None:
         """What the mode Auto stands for."""

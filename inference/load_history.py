@@ -25,12 +25,15 @@ class LoadHistory:
         """With the model's name."""
         self._failed: dict[Key, tuple[float, str]] = {}
         self._load_times: dict[Key, float] = {}
+        self.trouble_at = 0.0
+        """time.monotonic() of the last failure on a device that may come and go: on any but the CPU."""
 
     def crashed(self, held: Held) -> None:
         """Its worker ended unasked."""
         metrics.restarted(held.spec.name, held.device)
         self._crashed[held.key] = held.spec.name
         self.breaker(held.key).crashed()
+        self._trouble(held.key)
 
     def breaker(self, key: Key) -> Breaker:
         return self._breakers.setdefault(key, Breaker())
@@ -48,6 +51,10 @@ class LoadHistory:
             for key, name in tuple(self._crashed.items())
         )
 
+    def _trouble(self, key: Key) -> None:
+        if key[1] != "CPU":
+            self.trouble_at = time.monotonic()
+
     def breaker_s(self, key: Key) -> float:
         """Seconds until the breaker lets a try through."""
         breaker = self._breakers.get(key)
@@ -59,6 +66,7 @@ class LoadHistory:
 
     def failed(self, key: Key, message: str) -> None:
         self._failed[key] = (time.monotonic(), message)
+        self._trouble(key)
 
     def failure(self, key: Key) -> str:
         """Why the device refused the model a moment ago; '' when it did not."""

@@ -43,6 +43,7 @@ def plan(
     )
     if chat is not None and chat.choices > 1:
         candidates = _at_once(candidates)
+    there = tuple(candidate.device for candidate in candidates if candidate.available)
     device, busy_wait_s = config.device, config.busy_wait_s
     order = chain(device, config.fallback_device)
     if spec.kind == "embedding":
@@ -50,12 +51,13 @@ def plan(
         order = chain(device, "CPU")
     candidates += tuple(_with_heat(other, readings) for other in others)
     names = tuple(backends)
+    there += tuple(name for name in known if name not in backends)
     facts = Facts(
         prompt_tokens=prompt_tokens,
-        preferred=tuple(dict.fromkeys(resolve_device(name, names) for name in order))
+        preferred=tuple(dict.fromkeys(resolve_device(name, there) for name in order))
         if not spec.remote
         else (),
-        target=target(wishes.device, known or names),
+        target=target(wishes.device, known or names, there),
         allowed=wishes.allowed,
         strict=wishes.strict,
         logprobs=chat is not None and chat.logprobs,

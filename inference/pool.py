@@ -15,7 +15,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from pathlib import Path
 from typing import Any
 
 from inference import compile_cache, integrity, memory
@@ -187,17 +186,7 @@ class Pool:
                 await held.worker.close()
             await asyncio.to_thread(compile_cache.clear, path)
             await self._hand_over(held, str(path))
-        return await self._cache_use(key, path)
-
-    async def _cache_use(self, key: CompileCacheKey, path: Path) -> CompileCacheUse | None:
-        """The model runs whatever becomes of its cache, on a full disk say."""
-        try:
-            compiled = await asyncio.to_thread(compile_cache.seal, path)
-        except OSError as error:
-            logger.warning("the compile cache of %s cannot be kept: %s", key.device, error.strerror)
-            return None
-        size = await asyncio.to_thread(compile_cache.size_bytes, path)
-        return CompileCacheUse(key=key, path=path, size_bytes=size, compiled=compiled) if size else None
+        return await asyncio.to_thread(compile_cache.used, key, path)
 
     async def _cache_key(self, held: Held) -> CompileCacheKey | None:
         if self._config.cache_dir is None or not compile_cache.has_cache(held.device):
@@ -285,6 +274,13 @@ class Pool:
         if self._held.get(held.key) is held:
             await self.drop(held, why)
         return True
+
+    def leave(self, device: str) -> None:
+        """Every model of a device that has gone, after its running requests: none of them will see it come back."""
+        for held in self.held():
+            if held.device == device and not held.evicting:
+                held.evicting = True
+                self._in_background(self._let_go(held, "since it has gone"))
 
     def follow(self, models: Mapping[str, ModelSpec]) -> None:
         """What the registry says of its models now: a pin stops the clock, its end starts it; a model without a name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Mapping
 
 import psutil
 
@@ -28,6 +29,8 @@ class SpareWorker:
         self._memory: dict[str, int] = {}
         self.failed = False
         """The last try to start a worker, made for somebody who waited, came to nothing."""
+        self.on_devices: Callable[[Mapping[str, str]], None] = lambda devices: None
+        """Told what each fresh worker sees, by its first word: id -> full name."""
         self.openvino = ""
         """Version of the runtime, known with the first worker's hello."""
         self._stopping = False
@@ -40,7 +43,7 @@ class SpareWorker:
             self._spare.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     def known_devices(self) -> dict[str, str]:
-        """Id -> full name of what the runtime sees; empty until the first worker said hello."""
+        """Id -> full name of what the runtime saw last; empty until the first worker said hello."""
         return self._devices or {}
 
     def driver(self, device: str) -> str:
@@ -81,6 +84,18 @@ class SpareWorker:
         except (OSError, TimeoutError, WorkerDied) as error:
             raise LoadFailed(f"a worker process could not be started: {error}") from None
 
+    async def renew(self) -> None:
+        """Starts a worker in the place of the spare, which sees what was there at its own start.
+
+        Raises OSError, TimeoutError, LoadFailed or WorkerDied; the spare stays then.
+        """
+        fresh = asyncio.get_running_loop().create_task(self._start_worker())
+        await asyncio.shield(fresh)
+        before, self._spare = self._spare, fresh
+        if before is not None:
+            with contextlib.suppress(OSError, TimeoutError, InferenceError):
+                await (await before).close()
+
     async def stop(self) -> None:
         self._stopping = True
         if self._refill is not None:
@@ -110,8 +125,8 @@ class SpareWorker:
             raise LoadFailed("the server is stopping")
         worker.on_death = self._died
         hello = await asyncio.wait_for(asyncio.shield(worker.hello), process.START_DEADLINE_S)
-        if self._devices is None:
-            self._devices = dict(hello.devices)
-            self._drivers, self.openvino = dict(hello.drivers), hello.openvino
-            self._memory = {"CPU": psutil.virtual_memory().total, **dict(hello.memory)}
+        self._devices = dict(hello.devices)
+        self._drivers, self.openvino = dict(hello.drivers), hello.openvino
+        self._memory = {"CPU": psutil.virtual_memory().total, **dict(hello.memory)}
+        self.on_devices(self._devices)
         return worker

@@ -145,7 +145,7 @@ class InProcess:
         self._runner.close()
 
     def devices(self) -> list[str]:
-        return [state.id for state in self._runner.run(self._engine.devices())]
+        return [state.id for state in self._runner.run(self._engine.devices()) if state.available]
 
     def warm(self, spec: ModelSpec, device: str) -> Warmed:
         self._report = None

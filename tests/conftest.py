@@ -138,7 +138,9 @@ def free_port() -> int:
     return port
 
 
-def start_server(folder: Path, arguments: Sequence[str] = (), **variables: str) -> RunningServer:
+def start_server(
+    folder: Path, arguments: Sequence[str] = (), python: str = sys.executable, **variables: str
+) -> RunningServer:
     """Start it with its own data folder, on any free port, without gRPC; does not wait. `variables` go before both."""
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
@@ -153,7 +155,7 @@ def start_server(folder: Path, arguments: Sequence[str] = (), **variables: str) 
     flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows: so that Ctrl-Break reaches it alone
     with log_path.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve", *arguments],
+            [python, "manage.py", "serve", *arguments],
             cwd=ROOT,
             env=environment(home, **settings),
             stdin=subprocess.DEVNULL,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 
 from msgspec import structs
 
 from inference import vision
 from inference.admission import DeviceQueue, Slot
-from inference.backend import Backend, ChatJob, EmbedJob
+from inference.backend import ChatJob, EmbedJob
 from inference.backends.answer import answer_of
 from inference.config import EngineConfig
 from inference.device_names import kind_of
@@ -42,6 +42,8 @@ class LocalBackend:
         self.full_name = full_name
         self.kind = kind_of(device, full_name)
         self.emulated = emulated
+        self.available = True
+        """False: the runtime does not see it any more; what a worker still does there goes on as long as it can."""
         self.queue = DeviceQueue(SLOTS.get(device.partition(".")[0], BATCHING_SLOTS), config.max_queue)
         batches = self.queue.slots > 1
         self._embedding_queue = DeviceQueue(BATCHING_SLOTS, config.max_queue) if batches else self.queue
@@ -54,6 +56,8 @@ class LocalBackend:
     # --- what the router and the page see ---------------------------------------------------------------------------
 
     def candidate(self, spec: ModelSpec, num_ctx: int | None) -> Candidate:
+        if not self.available:
+            return Candidate(device=self.id, kind=self.kind, available=False, ready=False)
         held = self._pool.peek(spec, self.id)
         ready = held is not None and held.is_ready and not held.evicting
         if vision.looks(spec) and self.id.startswith("NPU"):
@@ -97,7 +101,7 @@ class LocalBackend:
         """Generations and embeddings together; the slots are those of generations."""
         lanes = {self.queue, self._embedding_queue}
         return DeviceState(
-            id=self.id, full_name=self.full_name, available=True, slots=self.queue.slots,
+            id=self.id, full_name=self.full_name, available=self.available, slots=self.queue.slots,
             running=sum(lane.running for lane in lanes), waiting=sum(lane.waiting for lane in lanes),
             emulated=self.emulated, cache_hits=self.cache.hits, cache_misses=self.cache.misses, kind=self.kind,
             driver="" if self.emulated else self._pool.spare.driver(self.id),
@@ -237,16 +241,3 @@ def _add_frame(id: int, job: ChatJob, room: int, eos_ids: frozenset[int]) -> wir
         frequency_penalty=sampling.frequency_penalty or 0.0, eos_ids=tuple(sorted(eos_ids)), grammar=job.grammar,
         logprobs=job.request.logprobs,
     )  # fmt: skip
-
-
-def backends(
-    devices: Mapping[str, str], emulated: set[str], config: EngineConfig, pool: Pool, texts: Texts
-) -> dict[str, Backend]:
-    """By id, for what the runtime sees (id -> full name). An emulated NPU goes first, and into `emulated`."""
-    if config.npu_emulation and not any(name.startswith("NPU") for name in devices):
-        devices = {"NPU": "NPU emulated on the CPU", **devices}
-        emulated.add("NPU")
-    return {
-        name: LocalBackend(name, full_name, emulated=name in emulated, config=config, pool=pool, texts=texts)
-        for name, full_name in devices.items()
-    }
