@@ -35,6 +35,8 @@ TROUBLE_S: Final = 30.0
 EVERY_S: Final = 600.0
 """A worker's start costs 0.6 s of one core (measured), 0.1 % of it."""
 EMULATED: Final = "NPU emulated on the CPU"
+FIND_AGAIN_S: Final = 10.0
+"""While no worker can be started."""
 _CLASSES: Final = ("/sys/class/accel", "/sys/class/drm")
 _NODES: Final = ("/dev/accel", "/dev/dri")
 
@@ -93,10 +95,7 @@ class DeviceWatch:
     async def run(self) -> None:
         """Until it is cancelled."""
         seen = await asyncio.to_thread(self._lists)
-        try:
-            await self.known()
-        except InferenceError as error:
-            logger.error("%s", error)
+        await self._find()
         times = AskTimes(time.monotonic())
         while True:
             await asyncio.sleep(LOOK_S)
@@ -108,6 +107,16 @@ class DeviceWatch:
             if times.is_due(now):
                 await self._ask()
                 times.asked(now)
+
+    async def _find(self) -> None:
+        """So that they are seen before the first request, and a fault is mended without one."""
+        while True:
+            try:
+                await self.known()
+                return
+            except InferenceError as error:
+                logger.error("%s", error)
+                await asyncio.sleep(FIND_AGAIN_S)
 
     async def _ask(self) -> None:
         try:

@@ -23,6 +23,7 @@ from inference.constraints import ConstraintChecks
 from inference.device_watch import DeviceWatch
 from inference.errors import (
     CapabilityMissing,
+    DeviceUnavailable,
     InferenceError,
     LoadFailed,
     ShuttingDown,
@@ -243,6 +244,8 @@ class Engine:
         limits = [backend.candidate(spec, request.num_ctx).limit_tokens for backend in backends.values()]
         if request.placement.remote and not spec.local_only:
             limits += [other.limit_tokens for other in others if other.available and not other.incapable]
+        if not any(limits):
+            raise DeviceUnavailable("no inference device is available")
         limit = max(limits)
         truncate = request.truncate or (request.truncate is None and self.config.overflow == "truncate")
         job = await preparation.chat_job(spec, request, text, began, limit=limit, truncate=truncate)

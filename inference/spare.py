@@ -33,6 +33,8 @@ class SpareWorker:
         """Told what each fresh worker sees, by its first word: id -> full name."""
         self.openvino = ""
         """Version of the runtime, known with the first worker's hello."""
+        self._begun = self._told = 0
+        """The number of the worker that was started last, and of the one whose word counts: the latest that spoke."""
         self._stopping = False
         self._started: set[WorkerProcess] = set()
         """Every worker that lives, taken ones too: none is left behind at the stop."""
@@ -113,6 +115,7 @@ class SpareWorker:
 
     async def _start_worker(self) -> WorkerProcess:
         config = self._config
+        self._begun = number = self._begun + 1
         worker = await spawn.spawn(
             loopback=config.loopback_channel,
             log_dir=config.log_dir,
@@ -125,8 +128,9 @@ class SpareWorker:
             raise LoadFailed("the server is stopping")
         worker.on_death = self._died
         hello = await asyncio.wait_for(asyncio.shield(worker.hello), process.START_DEADLINE_S)
-        self._devices = dict(hello.devices)
-        self._drivers, self.openvino = dict(hello.drivers), hello.openvino
-        self._memory = {"CPU": psutil.virtual_memory().total, **dict(hello.memory)}
-        self.on_devices(self._devices)
+        if number > self._told:  # one that began earlier saw what was there earlier
+            self._told, self._devices = number, dict(hello.devices)
+            self._drivers, self.openvino = dict(hello.drivers), hello.openvino
+            self._memory = {"CPU": psutil.virtual_memory().total, **dict(hello.memory)}
+            self.on_devices(self._devices)
         return worker

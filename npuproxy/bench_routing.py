@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from inference import planning
-from inference.backends import local
+from inference.backends.local import LocalBackend
 from inference.bench import Row
 from inference.bench_models import DEMO, spec_of
 from inference.bench_rows import Stage
@@ -72,9 +72,11 @@ def plans(stage: Stage) -> list[Result]:
         "GPU.1": "Arc A770 (dGPU)",
         "CPU": "a processor",
     }
-    backends = local.backends(
-        names, set(), config, Pool(config, lambda device: False, lambda report: None), Texts()
-    )
+    pool, texts = Pool(config, lambda device: False, lambda report: None), Texts()
+    backends = {
+        id: LocalBackend(id, name, emulated=False, config=config, pool=pool, texts=texts)
+        for id, name in names.items()
+    }
     spec = spec_of(DEMO, "demo", exact=True)
     request = ChatRequest(model="demo", messages=(Message(role="user", content="How do I pull a model?"),))
     efficiency, readings = Efficiency(), MachineReadings()

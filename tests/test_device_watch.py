@@ -54,6 +54,8 @@ def test_failures_are_asked_about_once_in_a_while() -> None:
 # --- a runtime whose CPU comes and goes, beside an NPU that stays ------------------------------------------------
 
 LISTED = "/sys/class/accel/accel0"
+LONG_S = 60.0
+"""A look, a worker's start and a load, on a busy machine."""
 
 
 def embed(server: RunningServer, device: str, strict: str) -> httpx.Response:
@@ -102,9 +104,14 @@ def test_a_device_that_comes_late_goes_and_comes_back(tmp_path: Path) -> None:
         assert refused.status_code == 503
         assert refused.json()["error"] == "CPU cannot answer now: device unavailable"
 
+        chat = {"model": "demo", "prompt": "hi", "stream": False}
+        no_npu = {"X-Target-Backend": "CPU", "X-Target-Strict": "true"}
+        silent = httpx.post(f"{server.url}/api/generate", json=chat, headers=no_npu, timeout=60)
+        assert (silent.status_code, silent.json()) == (503, refused.json())
+
         runtime.plug()
         machine.add("accel", "accel0", "pci/npu", {"device": NPU_FACTS})
-        eventually(lambda: answers(server, "CPU"))
+        eventually(lambda: answers(server, "CPU"), LONG_S)
         assert route(server, "CPU") == ("CPU", "target", "")
         eventually(lambda: names(server) == ["CPU", "NPU"])
         assert answers(server, "NPU")
@@ -112,7 +119,7 @@ def test_a_device_that_comes_late_goes_and_comes_back(tmp_path: Path) -> None:
 
         runtime.unplug()
         machine.vanish("accel", "accel0")
-        eventually(lambda: not answers(server, "CPU"))
+        eventually(lambda: not answers(server, "CPU"), LONG_S)
         assert embed(server, "CPU", "true").json() == refused.json()
         assert route(server, "CPU") == ("NPU", "target_unavailable", "device_unavailable")
         assert loaded(server) == 1, "the copy on the device that has gone is unloaded"
@@ -120,7 +127,7 @@ def test_a_device_that_comes_late_goes_and_comes_back(tmp_path: Path) -> None:
 
         runtime.plug()
         machine.path(LISTED).symlink_to(machine.path("/sys/devices/pci/npu"))
-        eventually(lambda: answers(server, "CPU"))
+        eventually(lambda: answers(server, "CPU"), LONG_S)
         assert route(server, "CPU") == ("CPU", "target", "")
     finally:
         server.stop()
