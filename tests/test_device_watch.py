@@ -123,7 +123,6 @@ def test_a_device_that_comes_late_goes_and_comes_back(tmp_path: Path) -> None:
         assert embed(server, "CPU", "true").json() == refused.json()
         assert route(server, "CPU") == ("NPU", "target_unavailable", "device_unavailable")
         assert loaded(server) == 1, "the copy on the device that has gone is unloaded"
-        assert "not on this machine" in httpx.get(f"{server.url}/status/live", timeout=30).text
 
         runtime.plug()
         machine.path(LISTED).symlink_to(machine.path("/sys/devices/pci/npu"))
