@@ -84,9 +84,8 @@ def test_a_chat_says_what_the_same_chat_says_over_http(server: RunningServer) ->
     said = http(server, "/api/chat", body | {"options": {"temperature": 0, "num_predict": 24}})["message"][
         "content"
     ]
-    request = pb.ChatRequest(
-        model="demo", think=False, options=GREEDY, messages=[pb.Message(**message) for message in messages]
-    )
+    said_before = [pb.Message(role=role, content=content) for role, content in turns]
+    request = pb.ChatRequest(model="demo", think=False, options=GREEDY, messages=said_before)
     with dial(server.grpc) as channel:
         whole = ask(channel, "Chat", request)
         streamed = stream(channel, "ChatStream", request)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,14 +19,14 @@ from grpc.aio import ServicerContext
 from msgspec import structs
 
 from compat_api import errors
-from compat_api.consumer import InferenceConsumer, Request
+from compat_api.consumer import InferenceConsumer, Request, Sent
 from compat_api.dialect import Dialect, EmbeddingDialect
 from compat_api.embeddings import EmbeddingConsumer
 from compat_api.errors import Failure
 from compat_api.generation import GenerationConsumer
 from compat_api.request_log import RequestLog
 from compat_api.urls import Resolved
-from inference.errors import BadRequest, DeadlineExceeded
+from inference.errors import BadRequest, DeadlineExceeded, RequestCancelled
 from inference.types import ChatRequest, EmbedRequest
 from npuproxy import logs
 from npuproxy.gate import Gate
@@ -56,7 +57,8 @@ class Transport(InferenceConsumer):
         self._resolved = resolved
         self._gate = gate
         self._context = context
-        self.ending: Failure | None = None
+        self._task = asyncio.current_task()
+        self._ending: Failure | None = None
         """Why the server cancels the task; None while only the client can have done so."""
         self.waiting_since = 0.0
         """By the monotonic clock, since when the client has not sent or taken a message; 0: it is not waited for."""
@@ -75,8 +77,19 @@ class Transport(InferenceConsumer):
             raise AssertionError("abort raises")
         self.key = judged
         self.log = RequestLog(self.request_id, METHOD, self.operation.path, self.operation, self.key)
-        await self._work(b"")
+        if self.operation.streaming:
+            self.log.begin(partial(self.cut, errors.of(RequestCancelled())))
+        try:
+            await self._work(b"")
+        finally:
+            self.log.close(errors.CLIENT_GONE, "client gone")
         return self.answer
+
+    def cut(self, why: Failure) -> None:
+        """Once: a second cancellation would cut off the status that tells of the first."""
+        if self._ending is None and self._task is not None:
+            self._ending = why
+            self._task.cancel()
 
     async def _message(self) -> bytes:
         """Received only now: what nobody may ask is not read."""
@@ -91,7 +104,7 @@ class Transport(InferenceConsumer):
         try:
             await self.handle(await self._message())
         except asyncio.CancelledError:
-            await self._cancelled()
+            await self._say_why()
             raise
         except Exception as error:
             if self._context.done():  # a message could not be sent
@@ -99,12 +112,12 @@ class Transport(InferenceConsumer):
                 raise
             await self._fail(error)
 
-    async def _cancelled(self) -> None:
+    async def _say_why(self) -> None:
         """By the client or its deadline; or by the server, and then the client is told why."""
-        if self.ending is not None:
-            self.log.close(self.ending.status, self.ending.message)
+        if self._ending is not None:
+            self.log.close(self._ending.status, self._ending.message)
             with suppress(TimeoutError):  # the status waits behind what the client has not read
-                await asyncio.wait_for(self._abort(self.ending), CUT_S)
+                await asyncio.wait_for(self._abort(self._ending), CUT_S)
         elif self._is_overdue():
             self.log.close(504, "the client's deadline has passed")
         else:
@@ -163,6 +176,10 @@ class Transport(InferenceConsumer):
         wished_ms = request.placement.deadline_ms
         placement = structs.replace(request.placement, deadline_ms=min(left_ms, wished_ms or left_ms))
         return structs.replace(request, placement=placement)
+
+    def sourced(self, request: Sent, body: bytes) -> Sent:
+        """Translated for every other server: none speaks in these messages."""
+        return request
 
     def _is_overdue(self) -> bool:
         left_s = self._context.time_remaining()

@@ -2,7 +2,7 @@
 
 1. The addresses were tried before anything started (`listening.grpc_addresses`), so that a taken port is one clear
    line; gRPC binds them itself, at `start`.
-2. Health says SERVING from then on, and NOT_SERVING as soon as the server drains.
+2. Health follows readiness, and says NOT_SERVING as soon as the server drains.
 3. `drain` waits for running calls; what is left at its end is told so, and cut.
 """
 
@@ -18,8 +18,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from msgspec import Struct
 
-from compat_api import errors
+from compat_api import errors, readiness
 from compat_api.errors import Failure
+from inference import engine
 from inference.errors import ShuttingDown
 from npuproxy.gate import Gate
 from npuproxy.grpc import reflecting
@@ -29,6 +30,7 @@ from npuproxy.grpc.operations import PROXY_SERVICE, RESOLVED, SERVICE
 from npuproxy.listening import ListenError
 from npuproxy.tls_files import Files
 
+LOOK_S: Final = 1.0
 MOST_CALLS: Final = 256
 """At once on one connection; further ones wait on the client's side."""
 
@@ -65,14 +67,14 @@ class Door:
         self._servers: list[grpc.aio.Server] = []
         self._health = health.aio.HealthServicer()
         self._calls: dict[Transport, asyncio.Task[Any]] = {}
+        self._unready: bool | None = None
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Returns when calls are answered. Raises ListenError."""
-        await self._say(health_pb2.HealthCheckResponse.SERVING)
+        await self._tell(True)
         await self.listen(self._addresses)
-        if self._rules.read_timeout_s:
-            self._watch = asyncio.create_task(self._watch_readers())
+        self._watch = asyncio.create_task(self._watch_all())
 
     async def listen(self, addresses: Sequence[tuple[str, int]]) -> None:
         """Answers at these addresses too."""
@@ -130,41 +132,41 @@ class Door:
 
     async def drain(self, timeout_s: float) -> None:
         """Health says so at once; running calls have so long to end."""
-        await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._tell(True)
+        if self._watch is not None:
+            self._watch.cancel()
         if self._calls:
             await asyncio.wait(self._calls.values(), timeout=timeout_s)
 
     async def stop(self) -> None:
         """Cuts what still runs, and answers nothing any more."""
-        if self._watch is not None:
-            self._watch.cancel()
-        for call, task in self._calls.items():
-            _cut(call, task, errors.of(ShuttingDown()))
+        for call in self._calls:
+            call.cut(errors.of(ShuttingDown()))
         if self._calls:
             await asyncio.wait(self._calls.values(), timeout=2 * CUT_S)
         await asyncio.gather(*(server.stop(CUT_S) for server in self._servers))
 
-    async def _say(self, status: Any) -> None:
-        for service in ("", SERVICE):
-            await self._health.set(service, status)
-
-    async def _watch_readers(self) -> None:
-        """A client that takes nothing for so long is cut, as on HTTP."""
-        words = f"the client neither sent nor took anything for {self._rules.read_timeout_s:g} s"
-        stalled = Failure(errors.CLIENT_GONE, words, None, {})
+    async def _watch_all(self) -> None:
+        """Health follows readiness; a client that takes nothing for so long is cut, as on HTTP."""
+        patience_s = self._rules.read_timeout_s
+        stalled = Failure(
+            errors.CLIENT_GONE, f"the client neither sent nor took anything for {patience_s:g} s", None, {}
+        )
         while True:
-            await asyncio.sleep(1)
-            oldest = time.monotonic() - self._rules.read_timeout_s
-            for call, task in tuple(self._calls.items()):
-                if 0 < call.waiting_since < oldest:
-                    _cut(call, task, stalled)
+            await self._tell(bool(readiness.reasons(engine.current().snapshot(), readiness.WARM_UP.loading)))
+            await asyncio.sleep(LOOK_S)
+            oldest = time.monotonic() - patience_s
+            for call in tuple(self._calls):
+                if patience_s and 0 < call.waiting_since < oldest:
+                    call.cut(stalled)
 
-
-def _cut(call: Transport, task: asyncio.Task[Any], why: Failure) -> None:
-    """Once: the second cancellation would cut off the status that tells of the first."""
-    if call.ending is None:
-        call.ending = why
-        task.cancel()
+    async def _tell(self, unready: bool) -> None:
+        if unready == self._unready:
+            return
+        self._unready = unready
+        found = health_pb2.HealthCheckResponse
+        for service in ("", SERVICE):
+            await self._health.set(service, found.NOT_SERVING if unready else found.SERVING)
 
 
 def _credentials(files: Files) -> grpc.ServerCredentials | None:
