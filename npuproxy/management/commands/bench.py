@@ -22,11 +22,13 @@ from inference.bench_rows import Stage
 from inference.bench_sides import BenchError
 from inference.errors import InferenceError
 from npuproxy import (
+    bench_forward,
     bench_memory,
     bench_registry,
     bench_routing,
     bench_seed,
     bench_stream,
+    bench_upstream,
     bench_wire,
     startup,
 )
@@ -45,7 +47,7 @@ TABLES = {
     "": ROWS,
     "--registry": bench_registry.ROWS,
     "--wire": bench_wire.ROWS,
-    "--routing": bench_routing.ROWS,
+    "--routing": (*bench_routing.ROWS, *bench_forward.ROWS),
 }
 """By the flag that asks for it."""
 README = Path(__file__).resolve().parents[3] / "README.md"
@@ -68,7 +70,13 @@ class Command(BaseCommand):
             "--wire", action="store_true", help="instead: what each dialect adds to a token of a stream"
         )
         other.add_argument(
-            "--routing", action="store_true", help="instead: what the choice of a device costs"
+            "--routing", action="store_true", help="instead: what the choice of a device and forwarding cost"
+        )
+        parser.add_argument(
+            "--litellm",
+            type=Path,
+            metavar="COMMAND",
+            help="with --routing: its proxy is measured beside ours",
         )
         parser.add_argument(
             "--write", type=Path, metavar="README.md", help="put the table there, between its markers"
@@ -80,6 +88,7 @@ class Command(BaseCommand):
         parser.add_argument("--seed", nargs=2, type=int, help=argparse.SUPPRESS)
         parser.add_argument("--serve-counted", type=Path, help=argparse.SUPPRESS)
         parser.add_argument("--serve-stream", action="store_true", help=argparse.SUPPRESS)
+        parser.add_argument("--serve-upstream", action="store_true", help=argparse.SUPPRESS)
         parser.add_argument("--serve-wire", type=int, help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -95,6 +104,8 @@ class Command(BaseCommand):
                 )
             elif options["serve_stream"]:
                 bench_stream.serve()
+            elif options["serve_upstream"]:
+                bench_upstream.serve()
             elif options["serve_wire"]:
                 bench_stream.serve(bench_wire.application(options["serve_wire"]))
             elif options["check"]:
@@ -130,7 +141,9 @@ class Command(BaseCommand):
             sizes = (bench_registry.MODELS // share, bench_registry.DOWNLOADS // share)
             full = bench_registry.FullServer(device, *sizes)
             return Stage(full, [], quick, bench.say)
-        if options["wire"] or options["routing"]:
+        if options["routing"]:
+            return Stage(bench_forward.ForwardServer(device, options["litellm"]), [], quick, bench.say)
+        if options["wire"]:
             return Stage(bench_wire.NoServer({}, device), [], quick, bench.say)
         folders = bench.folders(options["cache"])
         subjects = [Subject(name, spec_row(name, path).spec(), device) for name, path in folders.items()]
