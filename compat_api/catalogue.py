@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compat_api import account, anthropic, key_bounds
+from compat_api.backends import BackendsView
 from compat_api.cancelling import CancelView
 from compat_api.discovery import KnownModelsView, SearchView
 from compat_api.efficiency import EfficiencyView
@@ -101,6 +102,7 @@ VIEWS: dict[str, type[WireView]] = {
     "cloud.web_search": account.WebSearchView,
     "cloud.web_fetch": account.WebFetchView,
     "recommendations": account.RecommendationsView,
+    "backends": BackendsView,
     "thermal": ThermalView,
     "efficiency": EfficiencyView,
     "efficiency.choose": EfficiencyView,

@@ -74,6 +74,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("delete", "ollama", "manage", ("DELETE",), "/api/delete"),
     Operation("requests.cancel", "ollama", "manage", ("DELETE",), "/api/requests"),
     Operation("blob", "ollama", "manage", ("HEAD", "POST"), "/api/blobs/{id}", takes_file=True),
+    Operation("backends", "ollama", "infer", _GET, "/backends"),
     Operation("thermal", "ollama", "infer", _GET, "/thermal"),
     Operation("efficiency", "ollama", "infer", _GET, "/efficiency"),
     Operation("efficiency.choose", "ollama", "manage", _POST, "/efficiency"),

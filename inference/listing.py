@@ -40,6 +40,7 @@ class Listing:
         ]
         own = [Offer(one.id, one, _matches(spec.preferred, one.id)) for one in listed]
         self.offers = tuple(offer for offer in (*aliases, *own) if _allowed(spec, offer))
+        self.names = tuple(offer.name for offer in self.offers)
         self._by_name: dict[str, Offer] = {}
         for names in (_exact, _completed):  # an exact name wins over a completed one, and an alias over both
             for offer in self.offers:

@@ -92,8 +92,10 @@ def _allowed(facts: Facts, known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _covers(entry: str, device: str) -> bool:
-    """GPU stands for GPU.0 and GPU.1 as well; where there is one alone, GPU.0 is GPU."""
-    return device == entry or device.startswith(f"{entry}.") or entry in (f"{device}.0", device.upper())
+    """GPU stands for GPU.0 and GPU.1 as well; where there is one alone, GPU.0 is GPU. Other servers, whose names are in
+    lower case, are what they are called: 'box' says nothing of 'box.2'."""
+    family = device.isupper() and (device.startswith(f"{entry}.") or entry == f"{device}.0")
+    return device == entry or family
 
 
 def _fault(candidate: Candidate, facts: Facts) -> str:

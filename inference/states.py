@@ -34,8 +34,8 @@ class DeviceState(Struct, frozen=True, kw_only=True):
     """Why it is not, for the operator."""
     models: tuple[str, ...] = ()
     """Of another server: what it offers, by the names that are used here."""
-    breaker: Literal["closed", "open", "half-open"] = "closed"
-    """Of another server: whether requests go there; half-open lets one try."""
+    breaker: Literal["closed", "open", "half_open"] = "closed"
+    """Of another server: whether requests go there; half_open lets one try."""
     driver: str = ""
     """Version; '' where the runtime does not tell."""
     memory_bytes: int | None = None

@@ -115,6 +115,14 @@ def _is_near(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+_followed: dict[str, RemoteSpec] = {}
+
+
+def followed() -> dict[str, RemoteSpec]:
+    """By name, as the engine of this process has them. From any thread."""
+    return _followed
+
+
 class Follower:
     """Gives the engine what the rows say."""
 
@@ -130,4 +138,6 @@ class Follower:
             found = await self._thread.read(partial(specs, self._port))
             self._thread.release()
             self._engine.follow_remotes(found)
+            global _followed
+            _followed = {spec.id: spec for spec in found}
             self._stamp = stamp

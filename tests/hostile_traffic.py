@@ -19,7 +19,7 @@ WAIT_S = 30.0
 BARE = frozenset(
     {
         *("heartbeat", "version", "tags", "ps", "models.known", "search", "recommendations", "blob"),
-        *("thermal", "efficiency", "metrics"),
+        *("thermal", "efficiency", "metrics", "backends"),
         *("healthz", "liveness", "readyz", "readiness", "health", "health.devices"),
         *("cloud.status", "cloud.me", "cloud.signout", "cloud.keys", "cloud.web_search", "cloud.web_fetch"),
         *("openai.models", "openai.model", "stream.ws"),

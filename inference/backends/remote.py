@@ -106,6 +106,7 @@ class RemoteBackend:
             id=self.id, full_name=f"{self.spec.protocol} server", available=not self.health.fault,
             slots=self.spec.slots, running=self.queue.running, waiting=self.queue.waiting, kind=self.spec.kind,
             local=False, protocol=self.spec.protocol, healthy=not self.health.fault, fault=self.health.fault,
+            models=self.health.listing.names, breaker=self._breaker.state,
         )  # fmt: skip
 
     # --- requests -----------------------------------------------------------------------------------------------------

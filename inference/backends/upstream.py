@@ -63,7 +63,7 @@ class Session:
             try:
                 async with asyncio.timeout(bound_s):
                     return await self._http.request(
-                        "GET" if body is None else "POST", spec.url + path, data=body, headers=headers,
+                        "GET" if body is None else "POST", spec.address(path), data=body, headers=headers,
                         allow_redirects=False, ssl=tls,
                     )  # fmt: skip
             except aiohttp.ServerDisconnectedError as error:

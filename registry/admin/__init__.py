@@ -2,6 +2,7 @@
 
 from registry.admin.alias import AliasAdmin
 from registry.admin.api_key import ApiKeyAdmin
+from registry.admin.backend import BackendAdmin
 from registry.admin.compile_cache import CompileCacheAdmin
 from registry.admin.device import DeviceAdmin
 from registry.admin.download import DownloadAdmin
@@ -11,6 +12,7 @@ from registry.admin.usage import UsageAdmin
 __all__ = [
     "AliasAdmin",
     "ApiKeyAdmin",
+    "BackendAdmin",
     "CompileCacheAdmin",
     "DeviceAdmin",
     "DownloadAdmin",

@@ -1,4 +1,4 @@
-"""`manage.py backend add | list | show | edit | rm | import`: other servers that answer requests.
+"""`manage.py backend add | list | show | test | edit | rm | import`: other servers that answer requests.
 
 Needs no running server; one that runs follows within two seconds. Everything prints JSON with `--json`. Keys come from
 standard input or a variable, never from an argument, and are shown nowhere.
@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from msgspec import structs
 
 from inference.errors import BadRequest
-from registry import backend_files, backend_import, backends
+from registry import backend_files, backend_import, backend_probe, backends
 from registry.backend_import import Imported
+from registry.backend_probe import Answered, Failed
 from registry.management import backend_options
 from registry.management.verb_command import VerbCommand
 from registry.models import Backend
+from registry.sealing import SealBroken
 
 HEAD = ("NAME", "PROTOCOL", "ADDRESS", "KEY", "CLASS", "PRIORITY", "MODELS", "ENABLED", "NOTE")
 SOON = "a running server follows within two seconds"
@@ -27,13 +30,16 @@ class Command(VerbCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(
-            dest="verb", metavar="add | list | show | edit | rm | import", required=True
+            dest="verb", metavar="add | list | show | test | edit | rm | import", required=True
         )
         add = verbs.add_parser("add", help="a further server")
         backend_options.add_fields(add, new=True)
         listing = verbs.add_parser("list", help="every server")
         show = verbs.add_parser("show", help="everything known of one; its key is not shown")
         show.add_argument("name")
+        test = verbs.add_parser("test", help="ask it for its models, and with --model for a short answer")
+        test.add_argument("name")
+        test.add_argument("--model", default="", help="by its name here or there")
         edit = verbs.add_parser("edit", help="change what is given, and nothing else")
         backend_options.add_fields(edit, new=False)
         rm = verbs.add_parser("rm", help="forget servers")
@@ -45,6 +51,7 @@ class Command(VerbCommand):
         self.add_verb(add, self.add)
         self.add_verb(listing, self.list_backends)
         self.add_verb(show, self.show)
+        self.add_verb(test, self.test)
         self.add_verb(edit, self.edit)
         self.add_verb(rm, self.remove)
         self.add_verb(load, self.load)
@@ -79,6 +86,38 @@ class Command(VerbCommand):
         for label, value in known.items():
             self.stdout.write(f"{label.replace('_', ' '):<16}{_shown(value)}")
         self._doubt(row)
+
+    def test(self, *, name: str, model: str, as_json: bool, **_: Any) -> None:
+        """Real calls, as requests make them. Ends with 1 when one fails."""
+        row = backends.find(name)
+        try:
+            found = backend_probe.probe(row.spec(), model)
+        except SealBroken as error:
+            raise CommandError(str(error)) from None
+        if as_json:
+            self.print_json({"name": row.name, "ok": isinstance(found, Answered)} | structs.asdict(found))
+        if isinstance(found, Failed):
+            raise CommandError(f"{row.name}: {found.fault}. {found.mend}")
+        if not as_json:
+            self._tell_found(row, found)
+        self._doubt(row)
+
+    def _tell_found(self, row: Backend, found: Answered) -> None:
+        count = len(found.served)
+        took = f"{found.latency_s * 1000:.0f} ms"
+        self.stdout.write(
+            f"{row.name}: {row.get_protocol_display()} at {row.url} answers in {took}, {count} models"
+        )
+        for name in found.served:
+            self.stdout.write(f"  {name}")
+        if found.left_out:
+            self.stdout.write(f"left out by its rules: {', '.join(found.left_out)}")
+        if (reply := found.reply) is not None:
+            tokens = "" if reply.completion_tokens is None else f", {reply.completion_tokens} tokens"
+            self.stdout.write(f"{reply.model} says {reply.text!r}")
+            self.stdout.write(
+                f"first token after {reply.first_s:.2f} s, all after {reply.total_s:.2f} s{tokens}"
+            )
 
     def remove(self, *, names: list[str], yes: bool, as_json: bool, **_: Any) -> None:
         rows = [backends.find(name) for name in names]
