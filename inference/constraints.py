@@ -13,11 +13,15 @@ import logging
 from collections import OrderedDict
 from typing import Any
 
+from msgspec import structs
+
+from inference.backend import ChatJob
 from inference.call_grammar import calls_config
 from inference.errors import BadRequest, InferenceError, InvalidGrammar, Unavailable, WorkerDied
 from inference.grammar import check_bounds, structured_config
 from inference.process import WorkerProcess
 from inference.spare import SpareWorker
+from inference.texts import Text
 from inference.thinking import ThinkTags
 from inference.tools.family import CallForm
 from inference.types import Constraint, ModelSpec, Tool, ToolChoice
@@ -48,6 +52,26 @@ class ConstraintChecks:
         self._starting: asyncio.Task[WorkerProcess] | None = None
         self._digest = ""
         self._idle: asyncio.TimerHandle | None = None
+
+    async def applied(self, job: ChatJob, text: Text) -> ChatJob:
+        """With the grammar that the request asks for, if it does. Raises what `compiled` raises."""
+        request, vocab_size = job.request, text.codec.vocab_size
+        thinks, tags = job.think, job.family.think or job.think_tags
+        if request.tool_choice.required:
+            form = job.family.form(text.template.source)
+            grammar = await self.compiled_calls(
+                request.tools, request.tool_choice, form, job.spec, vocab_size,
+                after_thinking=thinks, thinking_open=job.starts_in_thinking, tags=tags,
+            )  # fmt: skip
+        elif request.constraint is not None:
+            thinks = thinks and not job.family.answer_only  # such a prompt has left no room for thoughts
+            grammar = await self.compiled(
+                request.constraint, job.spec, vocab_size,
+                after_thinking=thinks, thinking_open=job.starts_in_thinking, tags=tags,
+            )  # fmt: skip
+        else:
+            return job
+        return structs.replace(job, grammar=grammar)
 
     async def compiled(
         self,

@@ -19,8 +19,10 @@ from typing import Final
 from inference.backend import Backend
 from inference.backends.local import LocalBackend
 from inference.config import EngineConfig
+from inference.energy import Ledger
 from inference.errors import InferenceError
 from inference.pool import Pool
+from inference.profiles import Profiles
 from inference.telemetry.sysfs import Files
 from inference.texts import Texts
 
@@ -74,6 +76,8 @@ class DeviceWatch:
         config: EngineConfig,
         pool: Pool,
         texts: Texts,
+        profiles: Profiles,
+        ledger: Ledger,
         backends: dict[str, Backend],
         emulated: set[str],
     ) -> None:
@@ -81,6 +85,8 @@ class DeviceWatch:
         self._config = config
         self._pool = pool
         self._texts = texts
+        self._profiles = profiles
+        self._ledger = ledger
         self._backends = backends
         self._emulated = emulated
         self._files = Files(config.sysfs_root)
@@ -165,7 +171,7 @@ class DeviceWatch:
         logger.info("found %s: %s", id, full_name)
         return LocalBackend(
             id, full_name, emulated=id in self._emulated,
-            config=self._config, pool=self._pool, texts=self._texts,
+            config=self._config, pool=self._pool, texts=self._texts, profiles=self._profiles, ledger=self._ledger,
         )  # fmt: skip
 
 

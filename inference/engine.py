@@ -21,6 +21,7 @@ from inference.backend import Backend, ChatJob
 from inference.config import EngineConfig
 from inference.constraints import ConstraintChecks
 from inference.device_watch import DeviceWatch
+from inference.energy import Ledger
 from inference.errors import (
     CapabilityMissing,
     DeviceUnavailable,
@@ -33,6 +34,7 @@ from inference.events import Embeddings, Event
 from inference.machine_state import conditions
 from inference.modes import LOOK_S, Efficiency
 from inference.pool import Pool
+from inference.profiles import Profiles
 from inference.remote import RemoteSpec
 from inference.reports import LoadReport
 from inference.route_facts import Candidate, Plan
@@ -64,11 +66,13 @@ class Engine:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._began = time.time()
         self._emulated: set[str] = set()
-        self._pool = Pool(config, lambda device: device in self._emulated, on_load)
+        self.profiles = Profiles()
+        self._pool = Pool(config, lambda device: device in self._emulated, on_load, self.profiles)
         self.texts = Texts()
         self._constraints = ConstraintChecks(self._pool.spare)
         self._backends: dict[str, Backend] = {}
-        self._watch = DeviceWatch(config, self._pool, self.texts, self._backends, self._emulated)
+        shared = (self._pool, self.texts, self.profiles, Ledger(self.telemetry))
+        self._watch = DeviceWatch(config, *shared, self._backends, self._emulated)
         self.efficiency = Efficiency()
         self.remotes = remotes.Remotes(config.max_queue)
         self._records: deque[RequestRecord] = deque(maxlen=RECORDS)
@@ -141,7 +145,7 @@ class Engine:
                 await self._watch.known()
                 codec = (await self.texts.get(spec)).codec
                 job = await preparation.embed_job(spec, request, codec, began)
-            plan = self._plan(spec, request, others)
+            plan = self._plan(spec, request, others, text_tokens=job.prompt_tokens)
             return await failover.embed(self._every(), job, plan)
         finally:
             self._leave()
@@ -249,34 +253,14 @@ class Engine:
         limit = max(limits)
         truncate = request.truncate or (request.truncate is None and self.config.overflow == "truncate")
         job = await preparation.chat_job(spec, request, text, began, limit=limit, truncate=truncate)
-        vocab_size = text.codec.vocab_size
-        thinks, tags = job.think, job.family.think or job.think_tags
-        if request.tool_choice.required:
-            form = job.family.form(text.template.source)
-            grammar = await self._constraints.compiled_calls(
-                request.tools, request.tool_choice, form, spec, vocab_size,
-                after_thinking=thinks, thinking_open=job.starts_in_thinking, tags=tags,
-            )  # fmt: skip
-        elif request.constraint is not None:
-            thinks = thinks and not job.family.answer_only  # such a prompt has left no room for thoughts
-            grammar = await self._constraints.compiled(
-                request.constraint, spec, vocab_size,
-                after_thinking=thinks, thinking_open=job.starts_in_thinking, tags=tags,
-            )  # fmt: skip
-        else:
-            return job
-        return preparation.with_grammar(job, grammar)
+        return await self._constraints.applied(job, text)
 
     def _plan(
-        self,
-        spec: ModelSpec,
-        request: ChatRequest | EmbedRequest | LoadRequest,
-        others: Others,
-        prompt_tokens: int = 0,
+        self, spec: ModelSpec, request: planning.Wanted, others: Others, tokens: int = 0, text_tokens: int = 0
     ) -> Plan:
         readings, backends = self.telemetry.readings(), {} if spec.remote else self._backends
         plan = planning.plan(
-            self.config, self.efficiency, readings, backends, spec, request, prompt_tokens, others,
+            self.config, self.efficiency, readings, backends, self.profiles, spec, request, tokens, text_tokens, others,
             (*self._backends, *self.remotes.backends),
         )  # fmt: skip
         if plan.load_in_background:

@@ -16,6 +16,7 @@ from inference.shown_token import Token
 from inference.types import ToolCall
 
 FinishReason = Literal["stop", "length"]
+EnergySource = Literal["measured", "estimated", "unknown"]
 
 
 class Start(Struct, frozen=True, kw_only=True, tag="start"):
@@ -61,6 +62,9 @@ class Finish(Struct, frozen=True, kw_only=True, tag="finish"):
     """From the hand-over to the worker to the first token."""
     decode_s: float
     stop_sequence: str = ""
+    energy_j: float | None = None
+    """The request's share; None where nothing is known of it."""
+    energy_source: EnergySource = "unknown"
     ids: list[int] = []
     """Of prompt and answer, the token that ended it included, for a request that wished so."""
 
@@ -89,3 +93,5 @@ class Embeddings(Struct, frozen=True, kw_only=True):
     """Vectors that were known from before."""
     passed: bytes = b""
     """The answer of another server that speaks the caller's own dialect; there are no `vectors` then."""
+    energy_j: float | None = None
+    energy_source: EnergySource = "unknown"

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 
 from inference import metrics
 from inference.errors import WorkerDied
-from inference.memory import MemoryPlan
+from inference.memory import KV_BLOCK_TOKENS, MemoryPlan
+from inference.prefix_memory import PrefixMemory
 from inference.process import WorkerProcess
 from inference.types import FOREVER, ModelSpec
 
@@ -41,6 +42,9 @@ class Held:
         self.began = time.monotonic()
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ready.add_done_callback(self._count_load)
+        self.prefixes = PrefixMemory(
+            KV_BLOCK_TOKENS["GPU" if device.startswith("GPU") else "CPU"], plan.kv_blocks
+        )
         self._specs: dict[str, ModelSpec] = {spec.name: spec}
         self._timer: asyncio.TimerHandle | None = None
 

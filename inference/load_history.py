@@ -7,6 +7,7 @@ import time
 from inference import metrics
 from inference.breaker import Breaker
 from inference.held import Held, Key
+from inference.profiles import Profiles
 from inference.states import BreakerState
 from inference.types import ModelSpec
 
@@ -17,9 +18,11 @@ CPU_LOAD_BYTES_PER_S = 200e6
 
 
 class LoadHistory:
-    """Since the start of this server. Event loop only."""
+    """Since the start of this server, but for the times of loads. Event loop only."""
 
-    def __init__(self) -> None:
+    def __init__(self, profiles: Profiles) -> None:
+        """`profiles` are told of loads, and know those of earlier servers."""
+        self._profiles = profiles
         self._breakers: dict[Key, Breaker] = {}
         self._crashed: dict[Key, str] = {}
         """With the model's name."""
@@ -60,9 +63,11 @@ class LoadHistory:
         breaker = self._breakers.get(key)
         return breaker.retry_after_s() if breaker else 0.0
 
-    def loaded(self, key: Key, load_s: float) -> None:
+    def loaded(self, spec: ModelSpec, device: str, load_s: float) -> None:
+        key = (spec.load_key, device)
         self._load_times[key] = load_s
         self._failed.pop(key, None)
+        self._profiles.loaded(spec, device, load_s)
 
     def failed(self, key: Key, message: str) -> None:
         self._failed[key] = (time.monotonic(), message)
@@ -78,8 +83,9 @@ class LoadHistory:
         return frozenset(key[0] for key in tuple(self._failed) if self.failure(key))
 
     def load_s(self, spec: ModelSpec, device: str) -> float:
-        """The last load's time, or an assumed one."""
+        """The last load's time, or an earlier server's median, or an assumed one."""
         known = self._load_times.get((spec.load_key, device))
-        if known:
+        profile = self._profiles.find(spec, device)
+        if known or (profile is not None and (known := profile.load_s.median)):
             return known
         return ASSUMED_LOAD_S.get(device.partition(".")[0], spec.size_bytes / CPU_LOAD_BYTES_PER_S)

@@ -12,10 +12,12 @@ from inference.config import EngineConfig
 from inference.device_names import chain, resolve_device, target
 from inference.machine_state import heat
 from inference.modes import Efficiency
+from inference.profiles import Profiles
 from inference.route_facts import Candidate, Facts, Plan
 from inference.telemetry.readings import Readings
 from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 
+Wanted = ChatRequest | EmbedRequest | LoadRequest
 FEW_TEXTS = 3
 """Of one request: so many and fewer are embedded on the NPU, more on the CPU (routing-spec 10)."""
 
@@ -25,13 +27,16 @@ def plan(
     efficiency: Efficiency,
     readings: Readings,
     backends: Mapping[str, Backend],
+    profiles: Profiles,
     spec: ModelSpec,
-    request: ChatRequest | EmbedRequest | LoadRequest,
+    request: Wanted,
     prompt_tokens: int,
+    text_tokens: int = 0,
     others: tuple[Candidate, ...] = (),
     known: tuple[str, ...] = (),
 ) -> Plan:
-    """`others`: other servers that could answer, the best first. `known`: every name that a target may have.
+    """`text_tokens`: of all texts to embed together; the gate of context bounds none of them. `others`: other servers
+    that could answer, the best first. `known`: every name that a target may have.
 
     Raises what `routing.choose` and `target` raise.
     """
@@ -41,6 +46,7 @@ def plan(
         structs.replace(backend.candidate(spec, num_ctx), readings=heat(readings, name))
         for name, backend in backends.items()
     )
+    candidates = _measured(candidates, profiles, spec, request, prompt_tokens or text_tokens)
     if chat is not None and chat.choices > 1:
         candidates = _at_once(candidates)
     there = tuple(candidate.device for candidate in candidates if candidate.available)
@@ -49,6 +55,7 @@ def plan(
     if spec.kind == "embedding":
         device, busy_wait_s = embedding_device(config, request, candidates)
         order = chain(device, "CPU")
+    others = _measured(others, profiles, spec, request, prompt_tokens or text_tokens)
     candidates += tuple(_with_heat(other, readings) for other in others)
     names = tuple(backends)
     there += tuple(name for name in known if name not in backends)
@@ -84,8 +91,32 @@ def _with_heat(other: Candidate, readings: Readings) -> Candidate:
     return structs.replace(other, readings=heat(readings, here)) if other.loopback and here else other
 
 
+def _measured(
+    candidates: tuple[Candidate, ...],
+    profiles: Profiles,
+    spec: ModelSpec,
+    request: Wanted,
+    tokens: int,
+) -> tuple[Candidate, ...]:
+    """With the times and watts that were measured of this model, where enough was."""
+    if isinstance(request, LoadRequest):
+        return candidates
+    output = 0.0
+    if isinstance(request, ChatRequest):
+        output = profiles.expected_output(spec, request.sampling.max_tokens or spec.parameters.max_tokens)
+    found = [(candidate, profiles.find(spec, candidate.device)) for candidate in candidates]
+    return tuple(
+        candidate
+        if profile is None
+        else structs.replace(
+            candidate, expected_s=profile.expected_s(tokens, output), expected_watts=profile.watts.known
+        )
+        for candidate, profile in found
+    )
+
+
 def embedding_device(
-    config: EngineConfig, request: ChatRequest | EmbedRequest | LoadRequest, candidates: tuple[Candidate, ...]
+    config: EngineConfig, request: Wanted, candidates: tuple[Candidate, ...]
 ) -> tuple[str, float]:
     """Where texts are wanted, and for how many seconds they may wait for it.
 

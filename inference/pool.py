@@ -34,6 +34,7 @@ from inference.held import Held
 from inference.load_frame import load_frame
 from inference.load_history import LoadHistory
 from inference.process import WorkerProcess
+from inference.profiles import Profiles
 from inference.reports import LoadReport
 from inference.room import Room, cost_of
 from inference.spare import SpareWorker
@@ -64,11 +65,12 @@ class Pool:
     """All workers of this server. Event loop only."""
 
     def __init__(
-        self, config: EngineConfig, emulated: Callable[[str], bool], on_load: Callable[[LoadReport], None]
-    ) -> None:
+        self, config: EngineConfig, emulated: Callable[[str], bool], on_load: Callable[[LoadReport], None],
+        profiles: Profiles,
+    ) -> None:  # fmt: skip
         self.spare = SpareWorker(config)
         self.room = Room(config)
-        self.history = LoadHistory()
+        self.history = LoadHistory(profiles)
         self._config = config
         self._emulated = emulated
         self._on_load = on_load
@@ -150,7 +152,7 @@ class Pool:
             await self._load_failed(held, error)
             return
         assert held.worker is not None
-        self.history.loaded(held.key, held.load_s)
+        self.history.loaded(held.spec, held.device, held.load_s)
         held.worker.on_death = lambda: self._died(held)
         held.ready.set_result(None)
         name = held.spec.name

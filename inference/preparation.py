@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from msgspec import structs
 
@@ -186,10 +185,6 @@ async def prompt_ids(spec: ModelSpec, request: ChatRequest, text: Text) -> list[
     request = structs.replace(request, messages=messages_of(spec, request))
     prompt = await _prompt(spec, request, text, thinks(spec, request))
     return (await _encoded(prompt, request, text, sizes))[1]
-
-
-def with_grammar(job: ChatJob, grammar: dict[str, Any]) -> ChatJob:
-    return structs.replace(job, grammar=grammar)
 
 
 def _chars(messages: tuple[Message, ...]) -> int:

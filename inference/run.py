@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable
 from typing import Literal
 
+from inference.energy import Ticket
 from inference.errors import InferenceError, WorkerDied
 from inference.token_gaps import TokenGaps
 from inference.worker.messages import unpack_ids
@@ -35,6 +36,9 @@ class Run:
         self._logprobs: array[float] = array("f")
         self.prompt_tokens = 0
         """As the pipeline counted them, where it does; known at the end."""
+        self.tokens = 0
+        """That were made, those that end an answer included."""
+        self.energy: Ticket | None = None
         self._ids: array[int] = array("i")
         self._waiter: asyncio.Future[None] | None = None
         self._cancel = cancel
@@ -56,6 +60,7 @@ class Run:
         if ids:
             new = unpack_ids(ids)
             self._ids.extend(new)
+            self.tokens += len(new)
             if self.first_token_at is None:
                 self.first_token_at = now
             else:

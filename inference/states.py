@@ -86,6 +86,10 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     """As the client saw it: wait and load included."""
     decode_s: float = 0.0
     total_s: float = 0.0
+    energy_j: float | None = None
+    """None: unknown, as of a request that did not end."""
+    energy_source: str = "unknown"
+    """measured, estimated or unknown."""
     error: str = ""
     priority: int = 1
     key: str = ""

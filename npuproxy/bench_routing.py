@@ -14,12 +14,15 @@ from inference.bench_models import DEMO, spec_of
 from inference.bench_rows import Stage
 from inference.bench_table import Aim, Quantity, Result, of_rounds
 from inference.config import EngineConfig
+from inference.energy import Ledger
 from inference.modes import BALANCED, EFFICIENCY, Efficiency
 from inference.pool import Pool
+from inference.profiles import Profiles
 from inference.route_facts import Candidate, Facts
 from inference.routing import choose
 from inference.scoring import Readings
 from inference.telemetry.readings import Readings as MachineReadings
+from inference.telemetry.sampler import Sampler
 from inference.texts import Texts
 from inference.types import ChatRequest, Message
 
@@ -65,22 +68,25 @@ def choices(stage: Stage) -> list[Result]:
 
 
 def plans(stage: Stage) -> list[Result]:
-    config = EngineConfig()
+    config, profiles = EngineConfig(), Profiles()
     names = {
         "NPU": "Intel NPU",
         "GPU.0": "Intel Arc (iGPU)",
         "GPU.1": "Arc A770 (dGPU)",
         "CPU": "a processor",
     }
-    pool, texts = Pool(config, lambda device: False, lambda report: None), Texts()
+    pool = Pool(config, lambda device: False, lambda report: None, profiles)
+    texts, ledger = Texts(), Ledger(Sampler())
     backends = {
-        id: LocalBackend(id, name, emulated=False, config=config, pool=pool, texts=texts)
+        id: LocalBackend(
+            id, name, emulated=False, config=config, pool=pool, texts=texts, profiles=profiles, ledger=ledger
+        )
         for id, name in names.items()
     }
     spec = spec_of(DEMO, "demo", exact=True)
     request = ChatRequest(model="demo", messages=(Message(role="user", content="How do I pull a model?"),))
     efficiency, readings = Efficiency(), MachineReadings()
-    plan = partial(planning.plan, config, efficiency, readings, backends, spec, request, 40)
+    plan = partial(planning.plan, config, efficiency, readings, backends, profiles, spec, request, 40)
     return [of_rounds(PLAN, _rounds(stage, plan))]
 
 

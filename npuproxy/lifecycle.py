@@ -27,6 +27,7 @@ from npuproxy.page import publisher
 from registry import backends, efficiency, store
 from registry.key_ring import RING
 from registry.key_use import USE
+from registry.profiles import ProfileRows
 from registry.records import Records
 from registry.watching import Watch
 
@@ -56,6 +57,7 @@ class Lifecycle:
     ) -> None:
         self._engine = engine
         self._records = records
+        self._profiles = ProfileRows(engine.profiles)
         self._models = models
         self._devices = devices
         self._port = port
@@ -66,7 +68,7 @@ class Lifecycle:
     async def start(self, adopt: Callable[[socket.socket], None]) -> None:
         """Returns when requests may be answered. `adopt` takes a further listening socket."""
         engines.install(self._engine)
-        await self._engine.start()
+        await asyncio.gather(self._engine.start(), self._profiles.restore())
         mode, servers = efficiency.Follower(self._engine), backends.Follower(self._engine, self._port)
         records = partial(self._records.follow, self._engine)
         watch = Watch(store.follow, RING.follow, mode.follow, servers.follow, records)
@@ -75,6 +77,7 @@ class Lifecycle:
         self._run(USE.keep())
         self._run(self._records.keep())
         self._run(publisher.current().run())
+        self._run(self._profiles.keep())
         self._run(_open_views())
         self._jobs.start()
         if self._grpc is not None:
@@ -98,6 +101,7 @@ class Lifecycle:
             await self._grpc.stop()
         await asyncio.gather(self._jobs.stop(), self._engine.stop())
         await self._records.close()
+        await self._profiles.close()
         await USE.close()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from inference.backend import ChatJob
+from inference.energy import Energy
 from inference.errors import ContextLengthExceeded, InferenceError
 from inference.events import Event, Finish, FinishReason
 from inference.meter import Meter
@@ -91,6 +92,7 @@ class Answer:
         self.finished = True
         run, now = self._run, time.perf_counter()
         first = run.first_token_at or run.ended_at or now
+        energy = run.energy.so_far() if run.energy is not None else Energy()
         stop, ids = self._parser.stop_sequence or "", self._ids or []
         if ids and stop:
             ids = without_stop(ids, len(self._job.prompt_ids), stop, self._codec)
@@ -99,6 +101,7 @@ class Answer:
             completion_tokens=self.meter.completion_tokens, reasoning_tokens=self.meter.reasoning_tokens,
             total_s=now - self._job.began, load_s=self._load_s, prefill_s=first - run.submitted_at,
             decode_s=(run.ended_at or now) - first, stop_sequence=stop, ids=ids,
+            energy_j=energy.joules, energy_source=energy.source,
         )  # fmt: skip
 
 

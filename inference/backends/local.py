@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from msgspec import structs
 
@@ -16,17 +16,21 @@ from inference.backends.answer import answer_of
 from inference.config import EngineConfig
 from inference.device_names import kind_of
 from inference.embedding_cache import EmbeddingCache
+from inference.energy import Ledger, Ticket
 from inference.errors import ContextLengthExceeded, DeadlineExceeded, LoadFailed
-from inference.events import Embeddings, Event, Start
+from inference.events import Embeddings, Event, Finish, Start
 from inference.pool import Lease, Pool
+from inference.profiles import Generated, Profiles
 from inference.route_facts import Candidate, Route
 from inference.run import Run
+from inference.scoring import ASSUMED
 from inference.states import DeviceState
 from inference.texts import Texts
 from inference.types import ModelSpec
 from inference.vectors import shortened
 from inference.worker import messages as wire
 
+_ID_BYTES = 4
 SLOTS = {"NPU": 1}
 BATCHING_SLOTS = 32
 """Requests in one batch; beyond that each token's step gets longer and no faster in sum on two to sixteen cores."""
@@ -36,7 +40,16 @@ class LocalBackend:
     """One device. Event loop only."""
 
     def __init__(
-        self, device: str, full_name: str, *, emulated: bool, config: EngineConfig, pool: Pool, texts: Texts
+        self,
+        device: str,
+        full_name: str,
+        *,
+        emulated: bool,
+        config: EngineConfig,
+        pool: Pool,
+        texts: Texts,
+        profiles: Profiles,
+        ledger: Ledger,
     ):
         self.id = device
         self.full_name = full_name
@@ -51,6 +64,8 @@ class LocalBackend:
         self._config = config
         self._pool = pool
         self._texts = texts
+        self._profiles = profiles
+        self._ledger = ledger
         self.cache = EmbeddingCache(config.embedding_cache_size)
 
     # --- what the router and the page see ---------------------------------------------------------------------------
@@ -131,12 +146,15 @@ class LocalBackend:
                 truncated_messages=job.truncated_messages, meter=answer.meter,
             )  # fmt: skip
             yield [start]
-            await run.wait()
-            yield answer.take()
+            waiting = True
             while not answer.finished:
                 await run.wait()
-                if events := answer.take():
+                events = answer.take()
+                if answer.finished:
+                    self._learn(job, lease, run, events[-1])
+                if events or waiting:
                     yield events
+                waiting = False
         finally:
             run.cancel()
 
@@ -177,8 +195,31 @@ class LocalBackend:
         except BaseException:
             end()
             raise
+        run.energy = self._draws(job.spec, lambda: run.tokens + (len(job.prompt_ids) if run.tokens else 0))
+        run.on_end(run.energy.end)
         run.on_end(lambda: end(answered=run.error is None))
         return run
+
+    def _draws(self, spec: ModelSpec, tokens: Callable[[], int]) -> Ticket:
+        """The emulated NPU draws what the CPU does."""
+        profile = self._profiles.find(spec, self.id)
+        known = profile.watts.known if profile is not None else None
+        kind, device = ("cpu", "CPU") if self.emulated else (self.kind, self.id)
+        return self._ledger.begin(device, ASSUMED[kind].watts if known is None else known, tokens)
+
+    def _learn(self, job: ChatJob, lease: Lease, run: Run, finish: Event) -> None:
+        """What the next request may expect of this device."""
+        if not isinstance(finish, Finish) or run.first_token_at is None or run.energy is None:
+            return
+        read = finish.prompt_tokens if job.prompt else lease.held.prefixes.unread(job.prompt_ids)
+        energy = run.energy.so_far()
+        seen = Generated(
+            read_tokens=0 if job.grammar is not None else read,  # its first token has waited for the grammar too
+            prompt_tokens=finish.prompt_tokens, prefill_s=finish.prefill_s, completion_tokens=run.tokens,
+            decode_s=run.progress_at - run.first_token_at, joules=energy.measured, watts=energy.watts,
+        )  # fmt: skip
+        self._profiles.generated(job.spec, self.id, seen)
+        self._profiles.answered(job.spec, finish.completion_tokens)
 
     def _executed(self, lease: Lease) -> str:
         return f"{lease.held.executed} (emulated)" if self.emulated else lease.held.executed
@@ -189,7 +230,7 @@ class LocalBackend:
         began = time.perf_counter()
         lease, slot = await self._admit(job)
         load_s = time.perf_counter() - began - slot.waited_s
-        answered = False
+        answered, ticket = False, self._draws(job.spec, lambda: job.prompt_tokens)
         try:
             vectors, known = await self._vectors(lease, job)
             answered = True
@@ -198,27 +239,37 @@ class LocalBackend:
                 prompt_tokens=job.prompt_tokens, queue_s=slot.waited_s, load_s=load_s,
             )  # fmt: skip
         finally:
+            ticket.end()
             slot.release()
             lease.release(job.request.keep_alive_s, answered=answered)
+        energy = ticket.so_far()
         vectors = shortened(vectors, job.request.dimensions)
         return Embeddings(
             vectors=tuple([vector.unit for vector in vectors]), norms=tuple([vector.norm for vector in vectors]),
             prompt_tokens=job.prompt_tokens, start=start,
             total_s=time.perf_counter() - job.began, truncated_tokens=job.truncated_tokens, cached=known,
+            energy_j=energy.joules, energy_source=energy.source,
         )  # fmt: skip
 
     async def _vectors(self, lease: Lease, job: EmbedJob) -> tuple[tuple[wire.Vector, ...], int]:
         """All vectors, and how many were known; the worker embeds the rest."""
         if not (self._config.embedding_cache_size and job.request.placement.cache):
-            return (await lease.worker.embed(job.ids) if job.ids else ()), 0
+            return (await self._embedded(lease, job, job.ids) if job.ids else ()), 0
         keys, found = self.cache.split(job.spec.load_key, job.ids)
         missing = [place for place, vector in enumerate(found) if vector is None]
         if missing:
-            made = await lease.worker.embed(tuple(job.ids[place] for place in missing))
+            made = await self._embedded(lease, job, tuple(job.ids[place] for place in missing))
             self.cache.put([keys[place] for place in missing], made)
             for place, vector in zip(missing, made, strict=True):
                 found[place] = vector
         return tuple(vector for vector in found if vector is not None), len(found) - len(missing)
+
+    async def _embedded(self, lease: Lease, job: EmbedJob, ids: tuple[bytes, ...]) -> tuple[wire.Vector, ...]:
+        began = time.perf_counter()
+        vectors = await lease.worker.embed(ids)
+        tokens = sum([len(text) for text in ids]) // _ID_BYTES
+        self._profiles.embedded(job.spec, self.id, tokens, time.perf_counter() - began)
+        return vectors
 
 
 def _left_s(job: ChatJob | EmbedJob) -> float | None:

@@ -87,7 +87,9 @@ class Sampler:
             return Reading(unit=JOULE)
         if not found.on_package:
             return found.energy
-        joules = self._package.joules() if self._package is not None else None
+        package = self._package
+        # while a reader is in that source, it may be one that hangs: who asks here must not
+        joules = package.joules() if package is not None and package.key not in self._running else None
         if joules is None:
             return Reading(unit=JOULE)
         return Reading(joules, JOULE, "RAPL package", time.monotonic())

@@ -9,11 +9,13 @@ from registry.models.device import Device
 from registry.models.download import Download
 from registry.models.efficiency import EfficiencyChoice
 from registry.models.model import Model
+from registry.models.profile import AnswerLengths, Profile
 from registry.models.usage import Usage
 from registry.models.verification import Verification
 
 __all__ = [
     "Alias",
+    "AnswerLengths",
     "ApiKey",
     "ApiKeyUse",
     "Backend",
@@ -23,6 +25,7 @@ __all__ = [
     "Download",
     "EfficiencyChoice",
     "Model",
+    "Profile",
     "Stamped",
     "Usage",
     "Verification",
