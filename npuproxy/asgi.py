@@ -11,6 +11,7 @@ from compat_api.asgi import application as inference
 from npuproxy.gate import Application, Gate, Rules
 from npuproxy.listening import is_loopback, trusted_networks
 from npuproxy.origins import Hosts, Origins
+from npuproxy.page.keys import AllKeys
 from npuproxy.page.socket import PageConsumer
 from npuproxy.peers import Peers
 from registry import key_ring, key_use
@@ -24,7 +25,7 @@ def build() -> Gate:
         peers=Peers(trusted_networks(settings.TRUSTED_NETWORKS), settings.TRUSTED_PROXIES),
         guards_all=is_loopback(settings.HOST) or bool(settings.HOST_NAMES),
         version=settings.VERSION,
-        keys=key_ring.RING,
+        keys=AllKeys(key_ring.RING),
         use=key_use.USE,
     )
     sockets = {"/status/ws": cast(Application, PageConsumer())}

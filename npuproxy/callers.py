@@ -17,11 +17,22 @@ from registry.key import RANKS, SPELLING, Key
 
 Find = Callable[[bytes], Key | None]
 
-PAGES = {"/status": "infer", "/playground": "infer", "/static": "infer", "/admin": "admin"}
+PAGES = {
+    "/status/ws": "infer",
+    "/status": "infer",
+    "/playground": "infer",
+    "/login": "open",
+    "/logout": "open",
+    "/static": "open",
+    "/admin": "admin",
+}
 """What Django serves beside compat_api's operations, each with all below it -> scope; urls.py has the views."""
 
 SIGNED_IN = frozenset(("/admin",))
 """Pages with a sign-in of their own: whoever needs no key comes as far as that, whatever the scope says."""
+
+ASKS_ITSELF = frozenset(("/status", "/playground"))
+"""Pages that send whoever has no key and needs one to /login."""
 
 KEY_PROTOCOLS = (b"bearer.", b"openai-insecure-api-key.")
 """Before a key that is sent as a subprotocol: a page of a browser can give a WebSocket no other header."""
@@ -95,7 +106,7 @@ def judge(
     key = next((found for secret in sent if (found := find(secret)) is not None), None)
     if key is not None:
         return _with_key(key, needed)
-    if trusted and (RANKS[needed] <= _TRUSTED or page in SIGNED_IN):
+    if page in ASKS_ITSELF or (trusted and (RANKS[needed] <= _TRUSTED or page in SIGNED_IN)):
         return None
     if trusted:
         return Refused(403, f"this needs an API key with the scope {needed}", None)

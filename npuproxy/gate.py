@@ -49,11 +49,12 @@ class Answer(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """The request goes on. `headers` are added to its response; `key` has bounds of its caller's."""
+    """The request goes on. `headers` are added to its response; `key` has its caller's bounds; who is `trusted` needs none."""
 
     resolved: Resolved
     headers: list[Header]
     key: Key | None = None
+    trusted: bool = False
 
 
 class Rules(NamedTuple):
@@ -103,6 +104,7 @@ class Gate:
         scope["npuproxy.dialect"] = dialect_of(scope["path"], scope["headers"])
         scope["npuproxy.request_id"] = request_id
         scope["npuproxy.key"] = verdict.key
+        scope["npuproxy.trusted"] = verdict.trusted
         if scope["type"] == "websocket":
             scope["npuproxy.rejudge"] = partial(self._rejudge, verdict.resolved, scope)
             scope["npuproxy.holds"] = partial(self._holds, verdict.resolved, scope)
@@ -265,7 +267,7 @@ class Gate:
             return passed._replace(headers=passed.headers + cross)
         key = callers.judge(passed.resolved, path, trusted, headers, self._rules.keys.find)
         if not isinstance(key, callers.Refused):
-            return passed._replace(headers=cross, key=key)
+            return passed._replace(headers=cross, key=key, trusted=trusted)
         status, words, code = key
         head = method == "HEAD"
         answer = errors.render(dialect, status, words, code=code, request_id=request_id, head=head)

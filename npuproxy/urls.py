@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from compat_api import errors
 from compat_api.django_urls import urlpatterns as operations
-from npuproxy.page import views
+from npuproxy.page import sign_in, views
 
 _OTHERS = ("admin/", "rest_framework/")
 """Files that change with Django alone; ours are asked for anew, so that a page never meets an older script."""
@@ -64,6 +64,9 @@ urlpatterns = [
     path("", views.root, name="heartbeat"),
     *operations,
     path("status", read_only(views.status), name="status"),
+    path("login", sign_in.SignIn.as_view()),
+    path("login/key", read_only(sign_in.new_key)),
+    path("logout", sign_in.sign_out),
     path("playground", read_only(views.playground), name="playground"),
     path("admin/", admin.site.urls),
     re_path(r"^static/(?P<path>.+)$", static),

@@ -292,9 +292,11 @@ def test_who_needs_no_key(client: str, given: dict[str, str], trusted: bool) -> 
         ("POST", "/api/chat", 401),
         ("POST", "/v1/chat/completions", 401),
         ("GET", "/v1/models/demo", 401),
-        ("GET", "/status", 401),
+        ("GET", "/status", 200),
+        ("GET", "/status/ws", 401),
+        ("GET", "/login", 200),
         ("GET", "/admin/", 401),
-        ("GET", "/static/status.css", 401),
+        ("GET", "/static/npuproxy.css", 200),
         ("GET", "/nothing", 404),
     ],
 )

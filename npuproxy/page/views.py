@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -15,22 +15,8 @@ from inference import engine
 from npuproxy import banner
 from npuproxy.page import publisher
 from npuproxy.page.picture import Painter
-
-_POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data: blob:",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
-    )
-)
-"""No inline script or style, nothing from elsewhere, and no text that becomes markup."""
+from npuproxy.page.policy import guarded
+from npuproxy.page.sign_in import Visitor, to_sign_in, visitor
 
 _heartbeat = HeartbeatView.as_view()
 
@@ -58,22 +44,23 @@ def contents(request: HttpRequest) -> HttpResponse:
 
 
 def status(request: HttpRequest) -> HttpResponse:
+    if (seen := visitor(request)) is None:
+        return to_sign_in(request)
     shown = Painter(publisher.current().history).picture().sections
     sections = {
         name: [{"key": key, **row} for key, row in section.items()] for name, section in shown.items()
     }
-    return _page(request, "status.html", {**sections, "server": sections["server"][0]})
+    return _page(request, seen, "status.html", {**sections, "server": sections["server"][0]})
 
 
 def playground(request: HttpRequest) -> HttpResponse:
+    if (seen := visitor(request)) is None:
+        return to_sign_in(request)
     devices = [state.id for state in engine.current().snapshot().devices if state.available]
-    return _page(request, "playground.html", {"devices": devices})
+    return _page(request, seen, "playground.html", {"devices": devices})
 
 
-def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+def _page(request: HttpRequest, seen: Visitor, template: str, context: dict[str, Any]) -> HttpResponse:
     address = f"{request.scheme}://{request.get_host()}"
-    common = {"version": settings.VERSION, "address": address, "curl": banner.curl(address)}
-    response = render(request, template, {**common, **context})
-    response["Content-Security-Policy"] = _POLICY
-    response["Cache-Control"] = "no-store"
-    return response
+    common = {"version": settings.VERSION, "address": address, "curl": banner.curl(address), "visitor": seen}
+    return guarded(render(request, template, {**common, **context}))

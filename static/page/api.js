@@ -1,6 +1,17 @@
 // How the pages ask this server: its own API, with the key of the sign-in where there is one.
 
-const key = document.body.dataset.key ?? "";
+const RENEW_MS = 20 * 60 * 1000;
+
+let key = document.body.dataset.key ?? "";
+if (key) setInterval(renew, RENEW_MS);
+
+/** The next key of the sign-in; without one the page asks for it. */
+export async function renew() {
+  if (!key) return;
+  const answer = await fetch("/login/key", { cache: "no-store" });
+  if (answer.status === 401) location.reload();
+  else if (answer.ok) key = (await answer.json()).key;
+}
 
 /** A request of the API; throws an Error with the server's words. */
 export async function ask(path, { method = "POST", body, headers = {}, signal } = {}) {

@@ -1,6 +1,6 @@
 // The connection to the server: it is kept, found again with growing patience, and it says how it stands.
 
-import { protocols } from "./api.js";
+import { protocols, renew } from "./api.js";
 
 const FIRST_MS = 500;
 const LONGEST_MS = 15000;
@@ -23,7 +23,8 @@ export function connect(path, on, state) {
     };
     socket.onclose = () => {
       state("gone");
-      timer = setTimeout(open, patience * (0.75 + Math.random() / 2));
+      const wait = patience * (0.75 + Math.random() / 2);
+      timer = setTimeout(() => renew().catch(() => {}).then(open), wait);
       patience = Math.min(LONGEST_MS, patience * 2);
     };
   }
