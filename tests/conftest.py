@@ -201,6 +201,10 @@ def server(event_loop: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 NPU_PROMPT = 256
 """Prompt tokens that the emulated NPU of `npu_server` is compiled for."""
+NPU_CONTEXT = 1024
+"""Tokens of a prompt and its answer, on any device of it."""
+NPU_QUEUE = 40
+"""Requests that may wait for a device of it."""
 
 
 @pytest.fixture(scope="session")
@@ -210,6 +214,8 @@ def npu_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServ
         tmp_path_factory.mktemp("server-npu"),
         NPU_PROXY_NPU_EMULATION="true",
         NPU_PROXY_MAX_PROMPT_LEN=str(NPU_PROMPT),
+        OLLAMA_CONTEXT_LENGTH=str(NPU_CONTEXT),
+        OLLAMA_MAX_QUEUE=str(NPU_QUEUE),
         OLLAMA_KEEP_ALIVE="-1",
     )
     try:

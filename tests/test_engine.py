@@ -157,7 +157,7 @@ def test_what_a_model_cannot_do_is_refused_before_it_is_loaded() -> None:
                 await events_of(engine, MINILM, ask())
             with pytest.raises(CapabilityMissing, match="does not support embeddings"):
                 await engine.embed(DEMO, EmbedRequest(model="demo", texts=("a",)))
-            with pytest.raises(BadRequest, match="unknown device 'TOASTER'"):
+            with pytest.raises(BadRequest, match="unknown device or backend 'TOASTER'"):
                 await events_of(engine, DEMO, ask(placement=Placement(device="TOASTER")))
             assert engine.snapshot().models == ()
 
