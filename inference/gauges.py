@@ -16,6 +16,8 @@ from inference.telemetry.readings import DeviceReadings, Readings
 
 BREAKER = {"closed": 0, "half_open": 1, "open": 2}
 
+_NOTHING = Snapshot(time=0.0, uptime_s=0.0, devices=(), models=(), memory_budget_bytes=0, memory_used_bytes=0)
+
 Row = tuple[list[str], float]
 
 
@@ -26,21 +28,23 @@ class Gauges(Collector):
         self._snapshot = snapshot
         self._version = version
 
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: the names are known at the first scrape, and clash with no others."""
-        return ()
+    def describe(self) -> Iterator[Metric]:
+        """All that it ever gives, without values."""
+        return _families(_NOTHING, "")
 
     def collect(self) -> Iterator[Metric]:
         now = self._snapshot()
-        if now is None:
-            return
-        build = [([self._version, now.openvino or "unknown", platform.python_version()], 1.0)]
-        yield _gauge("build_info", "Always 1", ("version", "openvino", "python"), build)
-        yield _gauge("uptime_seconds", "Since the engine started", (), [([], now.uptime_s)])
-        yield _gauge("draining", "1 while the server stops and takes no new work", (), [([], now.draining)])
-        yield from _devices(now.devices)
-        yield from _models(now)
-        yield from _machine(now.readings)
+        if now is not None:
+            yield from _families(now, self._version)
+
+
+def _families(now: Snapshot, version: str) -> Iterator[Metric]:
+    build = [([version, now.openvino or "unknown", platform.python_version()], 1.0)]
+    yield _gauge("build_info", "Always 1", ("version", "openvino", "python"), build)
+    yield _gauge("uptime_seconds", "Since the engine started", (), [([], now.uptime_s)])
+    yield from _devices(now.devices)
+    yield from _models(now)
+    yield from _machine(now.readings)
 
 
 def _devices(devices: tuple[DeviceState, ...]) -> Iterator[Metric]:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -20,6 +20,8 @@ from inference.meter import Meter
 from inference.route_facts import Route
 from inference.states import RequestRecord
 from inference.token_gaps import BOUNDS_S, TokenGaps
+
+disable_created_metrics()  # a second series for each, which nobody asks for
 
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 """Every metric named npu_proxy_…, and nothing else."""
@@ -85,6 +87,8 @@ LOAD_TIME = _histogram(
 RESTARTS = _counter(
     "worker_restarts", "Workers that ended unasked, each replaced by the next load", *("model", "device")
 )
+PULL_BYTES = _counter("pull_bytes", "Bytes of models that pulls have fetched, as their rows say")
+PULLS = _counter("pulls", "Pulls that have ended, by how: done, failed or cancelled", "state")
 SOCKETS = Gauge("npu_proxy_websocket_connections", "Open WebSockets of /v1/stream/ws", registry=REGISTRY)
 
 

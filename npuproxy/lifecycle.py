@@ -28,6 +28,7 @@ from registry import backends, efficiency, store
 from registry.key_ring import RING
 from registry.key_use import USE
 from registry.profiles import ProfileRows
+from registry.pull_figures import PullFigures
 from registry.records import Records
 from registry.watching import Watch
 
@@ -78,6 +79,7 @@ class Lifecycle:
         self._run(self._records.keep())
         self._run(publisher.current().run())
         self._run(self._profiles.keep())
+        self._run(PullFigures().keep())
         self._run(_open_views())
         self._jobs.start()
         if self._grpc is not None:

@@ -261,6 +261,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_prometheus",
     "rest_framework",
     "inference",
     "registry",
@@ -268,6 +269,7 @@ INSTALLED_APPS = [
     "npuproxy",
 ]
 MIDDLEWARE = [
+    "npuproxy.django_metrics.Before",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -275,6 +277,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "npuproxy.django_metrics.After",
 ]
 ROOT_URLCONF = "npuproxy.urls"
 ASGI_APPLICATION = "npuproxy.asgi.application"

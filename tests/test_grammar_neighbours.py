@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from conftest import RunningServer
 from streams import long_stream
-from test_supervision import answer, chat, post, worker_of
+from test_supervision import answer, chat, post
+from workers import worker_of
 
 TOKENS = 300
 

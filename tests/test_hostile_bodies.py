@@ -17,7 +17,7 @@ from conftest import RunningServer, start_server
 from hostile_bodies import SHAPES
 from hostile_traffic import BARE, Client, Hostile, fault_of, traffic
 from hub_process import Hub
-from test_supervision import worker_of
+from workers import worker_of
 
 from compat_api.urls import OPERATIONS
 

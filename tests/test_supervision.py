@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from conftest import RunningServer, Serve
+from workers import worker_of
 
 HOT = {"temperature": 1000, "top_k": 0, "top_p": 1, "seed": 6}
 """At this temperature every token is as likely as the end: an answer of more than a thousand tokens."""
@@ -55,15 +56,6 @@ def stream(server: RunningServer, **changes: Any) -> Iterator[dict[str, Any]]:
     with urllib.request.urlopen(request, timeout=60) as response:
         for line in response:
             yield json.loads(line)
-
-
-def worker_of(server: RunningServer, model: str = "demo") -> psutil.Process:
-    """The worker that holds a model's weights, found in what it has mapped."""
-    for process in server.descendants():
-        maps = Path(f"/proc/{process.pid}/maps").read_text()
-        if f"{model}/openvino_model.bin" in maps:
-            return process
-    pytest.fail(f"no worker of {model}: {server.log()[-2000:]}")
 
 
 def wait_for(condition: Callable[[], bool], within_s: float = 10) -> None:
