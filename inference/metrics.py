@@ -21,7 +21,7 @@ from inference.route_facts import Route
 from inference.states import RequestRecord
 from inference.token_gaps import BOUNDS_S, TokenGaps
 
-disable_created_metrics()  # a second series for each, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asks for
 
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 """Every metric named npu_proxy_…, and nothing else."""

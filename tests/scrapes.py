@@ -26,7 +26,7 @@ def families(server: RunningServer) -> list[Metric]:
 
 def open_families(server: RunningServer) -> list[Metric]:
     """Raises ValueError for what is not OpenMetrics."""
-    return list(open_metrics(text(server, OPEN_METRICS)))
+    return list(open_metrics(text(server, OPEN_METRICS)))  # type: ignore[no-untyped-call]
 
 
 class Scrape:

@@ -112,8 +112,8 @@ def refusals(server: RunningServer) -> None:
     assert httpx.get(f"{server.url}/no/such/path", timeout=30).status_code == 404
     assert httpx.put(f"{server.url}/api/chat", timeout=30).status_code == 405
     wish = {"X-NPU-Proxy-Device": "GPU"}  # there is none: another one answers
-    body = {"model": "demo", "messages": QUESTION, "stream": False}
-    httpx.post(f"{server.url}/api/chat", json=body, headers=wish, timeout=60)
+    last: dict[str, Any] = {"model": "demo", "messages": QUESTION, "stream": False}
+    httpx.post(f"{server.url}/api/chat", json=last, headers=wish, timeout=60)
 
 
 def crashes(server: RunningServer) -> None:
@@ -162,7 +162,8 @@ def busy(server: RunningServer, left: ExitStack) -> Scrape | None:
     now = Scrape(server)
     if now.value("queue_depth", device="NPU") and now.value("running_requests", device="NPU"):
         return now
-    body = json.dumps({"model": "demo", "messages": QUESTION, "options": HOT}).encode()
+    wish: dict[str, Any] = {"model": "demo", "messages": QUESTION, "options": HOT}
+    body = json.dumps(wish).encode()
     head = f"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
     client = left.enter_context(create_connection(("127.0.0.1", server.port), timeout=60))
     client.sendall(f"{head}X-NPU-Proxy-Device: NPU\r\n\r\n".encode() + body)
