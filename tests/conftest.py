@@ -216,6 +216,7 @@ def npu_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServ
         NPU_PROXY_MAX_PROMPT_LEN=str(NPU_PROMPT),
         OLLAMA_CONTEXT_LENGTH=str(NPU_CONTEXT),
         OLLAMA_MAX_QUEUE=str(NPU_QUEUE),
+        NPU_PROXY_GRPC_PORT=str(free_port()),
         OLLAMA_KEEP_ALIVE="-1",
     )
     try:
