@@ -114,7 +114,7 @@ def test_the_bounds_of_a_key_hold(home: RunningServer, channel: grpc.Channel) ->
 
 def test_reflection_is_for_whoever_may_ask_and_health_for_everyone(channel: grpc.Channel) -> None:
     assert ProtoReflectionDescriptorDatabase(channel).get_services()
-    reflection = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+    reflection: Any = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
     with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
         list(reflection(iter([b"\x3a\x00"]), timeout=60, metadata=(("x-forwarded-for", "192.0.2.7"),)))
     health = health_pb2_grpc.HealthStub(channel)
