@@ -7,8 +7,7 @@ from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compat_api import account, anthropic, key_bounds
-from compat_api.backends import BackendsView
+from compat_api import account, anthropic, found, key_bounds
 from compat_api.cancelling import CancelView
 from compat_api.discovery import KnownModelsView, SearchView
 from compat_api.efficiency import EfficiencyView
@@ -40,8 +39,9 @@ class TagsView(WireView):
 
     def get(self, request: Request) -> Response:
         models = store.all_models()
-        if self.key is not None and self.key.models:
-            return Response(ollama.tags(key_bounds.allowed(self.key, models)))
+        others = found.elsewhere(self.key, request.headers.get("X-NPU-Proxy-Via"))
+        if others or (self.key is not None and self.key.models):
+            return Response(ollama.tags([*key_bounds.allowed(self.key, models), *others]))
         return Response(orjson.Fragment(self._tags.encoded(models)))
 
 
@@ -49,10 +49,12 @@ class ShowView(WireView):
     def post(self, request: Request) -> Response:
         asked = ollama.parse_show(self.body_of(request))
         self.log.model = asked.name
-        model = store.info(asked.name)
+        model = found.info(asked.name)
         key_bounds.check_model(self.key, asked.name, model.spec)
         shown = ollama.show(model, asked, request.headers.get("User-Agent", ""))
-        shown["model_info"] |= vocabulary.read(model.spec.path) if asked.verbose else vocabulary.EMPTY
+        shown["model_info"] |= (
+            vocabulary.read(model.spec.path) if asked.verbose and not model.backend else vocabulary.EMPTY
+        )
         return Response(shown)
 
 
@@ -66,6 +68,7 @@ class OpenAIModelsView(WireView):
 
     def get(self, request: Request) -> Response:
         known = key_bounds.allowed(self.key, store.all_models())
+        known = [*known, *found.elsewhere(self.key, request.headers.get("X-NPU-Proxy-Via"))]
         if self.dialect == "anthropic":
             return Response(anthropic.models(known, anthropic.parse_page(request.query_params)))
         return Response(openai.models(known, engine.current().snapshot()))
@@ -76,7 +79,7 @@ class OpenAIModelView(WireView):
 
     def get(self, request: Request, id: str) -> Response:
         self.log.model = id
-        model = store.info(id)
+        model = found.info(id)
         key_bounds.check_model(self.key, id, model.spec)
         if self.dialect == "anthropic":
             return Response(anthropic.model(model, id))

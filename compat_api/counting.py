@@ -17,6 +17,9 @@ class CountConsumer(InferenceConsumer):
     async def handle(self, body: bytes) -> None:
         request = self.placed(await off_loop(anthropic.parse_count, body))
         spec = await self.find(request.model)
+        if spec.remote:
+            await self.reply(JSON, await engine.current().count_there(spec, request, body), [])
+            return
         ids = await engine.current().prompt_ids(spec, request)
         await self.reply(JSON, anthropic.count(len(ids)), [])
 

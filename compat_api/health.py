@@ -113,9 +113,10 @@ def _shown(findings: tuple[Finding, ...]) -> list[dict[str, str]]:
 
 def _npu(snapshot: Snapshot) -> str:
     """available, emulated, absent; unknown until the runtime has named its devices."""
-    if not snapshot.devices:
+    here = [state for state in snapshot.devices if state.local]
+    if not here:
         return "unknown"
-    npus = [state for state in snapshot.devices if state.id.startswith("NPU")]
+    npus = [state for state in here if state.id.startswith("NPU")]
     if not npus:
         return "absent"
     return "emulated" if all(state.emulated for state in npus) else "available"
@@ -125,7 +126,8 @@ def _device(state: DeviceState) -> dict[str, Any]:
     return {
         "id": state.id,
         "name": state.full_name,
-        "class": kind_of(state.id, state.full_name),
+        "class": kind_of(state.id, state.full_name) if state.local else state.kind,
+        "local": state.local,
         "available": state.available,
         "emulated": state.emulated,
         "slots": state.slots,

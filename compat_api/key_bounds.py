@@ -41,7 +41,10 @@ def allowed(key: Key | None, models: list[ModelInfo]) -> list[ModelInfo]:
 
 def check_model(key: Key | None, asked: str, spec: ModelSpec) -> None:
     """Raises NotAllowed. A key may allow a model by its own name or by an alias."""
-    if key is not None and key.models and not key.allows_model(names.parse(asked).key, spec.name):
+    if key is None or not key.models:
+        return
+    own = asked if spec.remote else names.parse(asked).key  # other servers have names that our grammar lacks
+    if not key.allows_model(own, spec.name):
         raise _refusal(key, asked)
 
 

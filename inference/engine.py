@@ -201,12 +201,19 @@ class Engine:
 
     async def prompt_ids(self, spec: ModelSpec, request: ChatRequest) -> list[int]:
         """Exact: the rendered prompt in the model's own tokens, as a generation would have it."""
-        if spec.remote:
-            raise CapabilityMissing(
-                f'"{request.model}" is on another server alone: its tokens cannot be counted here'
-            )
         preparation.check_capabilities(spec, request)
         return await preparation.prompt_ids(spec, request, await self.texts.get(spec))
+
+    async def count_there(self, spec: ModelSpec, request: ChatRequest, body: bytes) -> bytes:
+        """What another server answers to this body of Anthropic's count_tokens. Raises CapabilityMissing where none of
+        those that have the model speaks that API."""
+        able = [
+            other for other in self.remotes.candidates(spec, request) if self.remotes.counts(other.device)
+        ]
+        if not able:
+            raise CapabilityMissing(f'"{request.model}" is on servers alone that count no tokens for others')
+        plan = self._plan(spec, request, tuple(able))
+        return await self.remotes.backends[plan.choices[0].device].count(spec, request, body)
 
     # --- what people see ----------------------------------------------------------------------------------------------
 

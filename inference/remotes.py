@@ -66,11 +66,11 @@ class Remotes:
 
     # --- what they offer --------------------------------------------------------------------------------------------
 
-    def offers(self) -> Iterator[tuple[str, Offer]]:
-        """Backend's id and model, of all that are well."""
-        for id, backend in list(self.backends.items()):
+    def offers(self) -> Iterator[tuple[RemoteBackend, Offer]]:
+        """Of all that are well."""
+        for backend in list(self.backends.values()):
             if not backend.health.fault:
-                yield from ((id, offer) for offer in backend.health.listing.offers)
+                yield from ((backend, offer) for offer in backend.health.listing.offers)
 
     def find(self, name: str) -> ModelSpec | None:
         """A model of other servers, by their name for it, by one of the row's, or as Ollama completes names."""
@@ -94,6 +94,10 @@ class Remotes:
         if len(asked) > 1:
             asked.sort(key=lambda backend: backend.rank(spec, request.model))
         return tuple([backend.candidate_for(spec, request) for backend in asked])
+
+    def counts(self, id: str) -> bool:
+        """It counts the tokens of a prompt without an answer."""
+        return self.backends[id].spec.protocol == "anthropic"
 
     def check_loop(self, placement: Placement) -> None:
         """Raises RequestLoop for a request that this server has sent on before."""

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 
 from inference.chat_template import ChatTemplate
+from inference.errors import CapabilityMissing
 from inference.image_tokens import ImageTokens
 from inference.tokenizer import TextCodec
 from inference.tools.families import FAMILIES
@@ -51,6 +52,10 @@ class Texts:
 
     async def get(self, spec: ModelSpec) -> Text:
         """Raises ModelDamaged when a file of the text side is missing or broken."""
+        if spec.remote:
+            raise CapabilityMissing(
+                f'"{spec.name}" is on another server alone, and its tokens are known there alone'
+            )
         key = f"{spec.digest}\0{spec.template}"
         task = self._opened.get(key)
         if task is None:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from inference.types import ModelSpec
 from registry import modelfile, names, weights
+from registry.folder import CAPABILITIES
 from registry.modelfile import Modelfile, Said
 from registry.models import Model
 from registry.parameters import as_text
@@ -43,11 +44,28 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """The model's own turns."""
     parent_model: str
     format: str
-    """`openvino` or `gguf`."""
+    """`openvino` or `gguf`; '' for a model of another server."""
+    backend: str = ""
+    """The server that has it, where it is not here."""
+    their_name: str = ""
+    """As that server spells it."""
 
     @property
     def name(self) -> str:
         return self.spec.name
+
+
+def elsewhere(spec: ModelSpec, backend: str, their_name: str, since: datetime) -> ModelInfo:
+    """A model of another server, with what its list says. `since`: when that became a backend, in UTC."""
+    size = weights.human(spec.parameter_count) if spec.parameter_count else ""
+    known = {"general.parameter_count": spec.parameter_count, "general.size_label": size}
+    return ModelInfo(
+        spec=spec, modified_at=since, family="", families=(), parameter_size=size, quantization_level="",
+        capabilities=tuple(name for name in CAPABILITIES if name in spec.capabilities), licence="", template="",
+        system="", parameters_text="", modelfile="", builtin=False, pinned=False, digest=spec.digest, messages=(),
+        parent_model="", format="", backend=backend, their_name=their_name,
+        model_info={name: value for name, value in known.items() if value},
+    )  # fmt: skip
 
 
 def of(row: Model) -> ModelInfo:

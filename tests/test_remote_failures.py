@@ -13,6 +13,7 @@ import pytest
 from engines import events_of, finish_of, run, start_of, text_of, until
 from msgspec import structs
 
+from compat_api import errors
 from inference.config import EngineConfig
 from inference.engine import Engine
 from inference.errors import (
@@ -273,8 +274,9 @@ def test_a_request_that_comes_back_is_a_loop(upstream: odd_upstream.Upstream) ->
         via = upstream.seen()[-1]["headers"]["x-npu-proxy-via"]
         assert via.startswith("npuproxy-elsewhere, npuproxy-")
         engine.remotes.check_loop(Placement(via="npuproxy-elsewhere"))
-        with pytest.raises(RequestLoop):
+        with pytest.raises(RequestLoop) as caught:
             engine.remotes.check_loop(Placement(via=via))
+        assert errors.of(caught.value).status == 508
 
 
 def test_equals_share_what_runs_and_the_rest_goes_by_priority(upstream: odd_upstream.Upstream) -> None:

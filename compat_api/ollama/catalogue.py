@@ -89,7 +89,13 @@ def _tag(model: ModelInfo) -> dict[str, Any]:
         "digest": model.digest,
         "details": _details(model) | _lengths(model),
         "capabilities": list(model.capabilities),
+        **_elsewhere(model),
     }
+
+
+def _elsewhere(model: ModelInfo) -> dict[str, str]:
+    """Of a model that another server answers for: which, by its name here, never by its address."""
+    return {"remote_model": model.their_name, "remote_host": model.backend} if model.backend else {}
 
 
 def _details(model: ModelInfo) -> dict[str, Any]:
@@ -129,6 +135,7 @@ def show(model: ModelInfo, asked: Shown, user_agent: str) -> dict[str, Any]:
         "model_info": model_info,
         "capabilities": list(model.capabilities),
         "modified_at": rfc3339(model.modified_at),
+        **_elsewhere(model),
     }
 
 

@@ -20,7 +20,7 @@ def model(entry: ModelInfo, shown_id: str, snapshot: Snapshot) -> dict[str, Any]
         "id": shown_id,
         "object": "model",
         "created": int(entry.modified_at.timestamp()),
-        "owned_by": names.parse(entry.spec.name).namespace,
+        "owned_by": entry.backend or names.parse(entry.spec.name).namespace,
         "status": _status(entry, snapshot),
     }
 

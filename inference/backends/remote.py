@@ -49,6 +49,8 @@ class RemoteBackend:
         self.queue = DeviceQueue(spec.slots or _MANY, max_queue)
         self.health = Health(spec, wire, session, via)
         self.last_used = 0.0
+        self.since = time.time()
+        """When it became a backend, in Unix time."""
         self.wire = wire
         self._session = session
         self._via = via
@@ -153,6 +155,20 @@ class RemoteBackend:
         finally:
             response.close()
 
+    async def count(self, spec: ModelSpec, request: ChatRequest, body: bytes) -> bytes:
+        """The answer to a request of count_tokens. Raises RemoteFailed and RemoteRefused."""
+        offer = self.offer(spec, request.model)
+        theirs = offer.spelled(request.model) if offer else request.model
+        response = await self.post(
+            "/v1/messages/count_tokens",
+            passing.renamed(body, theirs, request.model),
+            via=request.placement.via,
+        )
+        try:
+            return await upstream.whole(self.spec, response, upstream.LONGEST_ERROR, self.spec.between_s)
+        finally:
+            response.close()
+
     # --- inside -------------------------------------------------------------------------------------------------------
 
     async def _admit(self, job: ChatJob | EmbedJob) -> Slot:
@@ -230,6 +246,7 @@ class RemoteBackend:
         body: bytes,
         job: ChatJob | EmbedJob | None = None,
         more: Iterable[tuple[str, str]] = (),
+        via: str = "",
     ) -> aiohttp.ClientResponse:
         """An answer of status 200, its body yet to be read. Raises RemoteFailed, RemoteRefused, DeadlineExceeded."""
         headers = self.wire.headers(self.spec.key)
@@ -238,9 +255,9 @@ class RemoteBackend:
         if job is not None:
             request = job.request
             headers["X-Request-ID"] = request.request_id
-            if request.placement.via:
-                headers[VIA] = f"{request.placement.via}, {self._via}"
-            left = left_s(job)
+            via, left = request.placement.via, left_s(job)
+        if via:
+            headers[VIA] = f"{via}, {self._via}"
         headers |= dict(more)
         try:
             async with asyncio.timeout(left):

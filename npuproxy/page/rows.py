@@ -73,10 +73,10 @@ def device(state: DeviceState, found: DeviceReadings | None, models: Iterable[Lo
     share = f"{state.cache_hits} of {state.texts_embedded}" if state.texts_embedded else ""
     return {
         "name": state.id,
-        "about": (state.full_name or "unknown") if state.available else "not on this machine",
+        "about": (state.full_name or "unknown") if state.available else state.fault or "not on this machine",
         "state": "" if state.available else "away",
         "tags": tags,
-        "running": f"{state.running} of {state.slots}",
+        "running": f"{state.running} of {state.slots}" if state.slots else str(state.running),
         "busy": round(100 * state.running / max(1, state.slots)),
         "waiting": str(state.waiting),
         "runs": ", ".join(runs),
