@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compat_api import account, anthropic, found, key_bounds
+from compat_api.backends import BackendsView
 from compat_api.cancelling import CancelView
 from compat_api.discovery import KnownModelsView, SearchView
 from compat_api.efficiency import EfficiencyView

@@ -70,9 +70,7 @@ def plan(
         logprobs=chat is not None and chat.logprobs,
         busy_wait_s=busy_wait_s,
         remote=wishes.remote and not spec.local_only,
-        remote_forbidden_by=f"the setting of {spec.name}"
-        if spec.local_only
-        else "X-Remote-Allowed or the API key",
+        remote_forbidden_by=_keeper(spec),
         stored_mode=efficiency.stored,
         mode=efficiency.now.mode,
         mode_by_battery=efficiency.now.battery,
@@ -83,6 +81,11 @@ def plan(
         max_watts=wishes.max_watts,
     )
     return routing.choose(facts, candidates)
+
+
+def _keeper(spec: ModelSpec) -> str:
+    """Who keeps a request here, where it is kept."""
+    return f"the setting of {spec.name}" if spec.local_only else "X-Remote-Allowed or the API key"
 
 
 def _with_heat(other: Candidate, readings: Readings) -> Candidate:
