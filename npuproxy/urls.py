@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from compat_api import errors
 from compat_api.django_urls import urlpatterns as operations
+from npuproxy.doctor import view as doctor
 from npuproxy.page import sign_in, views
 
 _OTHERS = ("admin/", "rest_framework/")
@@ -68,6 +69,7 @@ urlpatterns = [
     path("login/key", read_only(sign_in.new_key)),
     path("logout", sign_in.sign_out),
     path("playground", read_only(views.playground), name="playground"),
+    path("admin/doctor/", doctor.superusers_page, name="doctor"),
     path("admin/", admin.site.urls),
     re_path(r"^static/(?P<path>.+)$", static),
 ]

@@ -1,0 +1,1 @@
+"""Looks at everything that a server needs on this machine, and says how to mend what is wrong."""

@@ -1,0 +1,98 @@
+"""OpenVINO as this program would start it: versions that must match, and the devices that it sees."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from django.conf import settings
+
+from inference.worker.messages import Hello
+from npuproxy.doctor.finding import Finding, fault, ok, warning
+
+START_S: Final = 60.0
+PACKAGES: Final = ("openvino", "openvino-genai", "openvino-tokenizers")
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_REINSTALL: Final = "make run   # installs what requirements.txt says"
+
+
+def versions(found: Mapping[str, str] | None = None) -> Iterator[Finding]:
+    """`found`: package -> version; of this environment unless given. A release is year.number.patch of all three."""
+    found = _installed() if found is None else found
+    if missing := [name for name in PACKAGES if name not in found]:
+        yield fault(f"not installed: {', '.join(missing)}", _REINSTALL)
+        return
+    releases = {".".join(found[name].split(".")[:3]) for name in PACKAGES}
+    shown = ", ".join(f"{name} {found[name]}" for name in PACKAGES)
+    if len(releases) > 1:
+        yield fault(f"of different releases: {shown}", _REINSTALL)
+    else:
+        yield ok(shown)
+
+
+def _installed() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def devices(has_npu: bool = False) -> Iterator[Finding]:
+    """Asks a child process, as a server does: a driver that crashes takes nothing else with it.
+
+    `has_npu`: the kernel shows one, so that the runtime should see it.
+    """
+    told = _ask()
+    if isinstance(told, str):
+        yield fault(f"the runtime does not start: {told}", _REINSTALL)
+        return
+    drivers, memory = dict(told.drivers), dict(told.memory)
+    for name, full_name in told.devices:
+        facts = [full_name, f"driver {drivers[name]}" if name in drivers else ""]
+        facts += [f"{memory[name] / 2**30:.1f} GB"] if name in memory else []
+        yield ok(f"{name}: {', '.join(fact for fact in facts if fact)}")
+    names = [name.partition(".")[0] for name, _ in told.devices]
+    if has_npu and "NPU" not in names:
+        yield fault(
+            "the kernel shows an NPU and the runtime sees none: its library is missing or too old for this OpenVINO",
+            "install the newest release of github.com/intel/linux-npu-driver, then run this again",
+        )
+    yield from _wished(names)
+
+
+def _ask() -> Hello | str:
+    """What it says, or why it does not."""
+    command = [sys.executable, "-P", "-m", "inference.worker.describe"]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=_ROOT,
+            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            capture_output=True,
+            timeout=START_S,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no word within {START_S:g} s"
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+        return f"exit status {done.returncode}: {words[-1][:300]}"
+    return msgspec.json.decode(done.stdout, type=Hello)
+
+
+def _wished(names: list[str]) -> Iterator[Finding]:
+    """NPU_PROXY_DEVICE that is not there. The default is an NPU with all else behind it: no fault without one."""
+    wish = settings.ENGINE.device.partition(".")[0]
+    if wish not in ("AUTO", "NPU", *names):
+        yield warning(
+            f"NPU_PROXY_DEVICE is {settings.ENGINE.device}, which the runtime does not see; {names[0]} answers instead",
+            f"NPU_PROXY_DEVICE={names[0]}, or mend the driver",
+        )
