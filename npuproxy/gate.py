@@ -49,7 +49,7 @@ class Answer(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """The request goes on. `headers` are added to its response; `key` has its caller's bounds; who is `trusted` needs none."""
+    """The request goes on. `headers` are added to its response; `key` has its bounds; who is `trusted` needs none."""
 
     resolved: Resolved
     headers: list[Header]

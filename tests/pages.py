@@ -17,7 +17,7 @@ from typing import Any
 
 import browser as installed
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from conftest import RunningServer
 from playwright.sync_api import Browser, Page, sync_playwright
 
