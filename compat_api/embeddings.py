@@ -35,6 +35,8 @@ class EmbeddingConsumer(InferenceConsumer):
         facts = headers.of_start(result.start, result.truncated_tokens)
         if result.cached:
             facts.append((b"x-npu-proxy-cache-hits", str(result.cached).encode()))
+        self.log.embedded(result)
+        facts += headers.of_energy(self.log.energy)
         answer = result.passed or dialect.answer(request, result)
         await self.reply(dialect.whole_type, answer, facts)
 

@@ -100,6 +100,7 @@ class GenerationConsumer(InferenceConsumer):
         if isinstance(events[-1], Finish):
             self.log.finished(events[-1])
         passed = _as_it_came(events[1]) if len(events) > 1 else b""
+        self.facts += headers.of_energy(self.log.energy)
         await self.reply(dialect.whole_type, passed or self.encoder.whole(events), self.facts)
 
     async def _first(self, batches: Batches) -> list[Event]:
@@ -139,6 +140,7 @@ class GenerationConsumer(InferenceConsumer):
             self.log.close(200)
             await self.finish()
         else:
+            self.facts += headers.of_energy(self.log.energy)
             await self.reply(dialect.whole_type, encoder.whole(answers), self.facts)
 
     async def _several_begun(

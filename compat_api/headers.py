@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from compat_api import errors
+from inference.energy import Energy
 from inference.errors import BadRequest
 from inference.events import Start
 from inference.types import Placement
@@ -160,6 +161,14 @@ def of_start(start: Start, truncated_tokens: int = 0) -> errors.Headers:
     if truncated_tokens:
         facts.append(("x-npu-proxy-truncated-tokens", str(truncated_tokens)))
     return [(name.encode(), _printable(value)) for name, value in facts]
+
+
+def of_energy(energy: Energy) -> errors.Headers:
+    """What whole answers say besides: an unknown energy has no figure."""
+    facts = [(b"x-npu-proxy-energy-source", energy.source.encode())]
+    if energy.joules is not None:
+        facts.insert(0, (b"x-npu-proxy-energy-j", f"{energy.joules:.4f}".encode()))
+    return facts
 
 
 def _printable(value: str) -> bytes:

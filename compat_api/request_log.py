@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 from compat_api.urls import Operation
 from inference import engine, metrics
-from inference.events import Event, Finish, Start
+from inference.energy import Energy, together
+from inference.events import Embeddings, Event, Finish, Start
 from inference.in_flight import IN_FLIGHT
 from inference.states import RequestRecord, RunningRequest
 from registry.key import Key
@@ -47,6 +48,8 @@ class RequestLog:
         self.found = ""
         """Its name in the registry, once it was found there."""
         self.priority = 1
+        self.energy = Energy()
+        """Of all answers, once they have ended."""
         self.ignored: tuple[str, ...] = ()
         """Options that were sent and have no meaning here."""
 
@@ -82,10 +85,16 @@ class RequestLog:
     def several(self, starts: Sequence[Event], ends: Sequence[Event]) -> None:
         """Instead of `finished`, where one request had several answers."""
         self._others = [start for start in starts if isinstance(start, Start) and start is not self._start]
-        self._finish = next((end for end in ends if isinstance(end, Finish)), None)
+        finishes = [end for end in ends if isinstance(end, Finish)]
+        self._finish = finishes[0] if finishes else None
+        self.energy = together([_energy(finish) for finish in finishes])
 
     def finished(self, finish: Finish) -> None:
         self._finish = finish
+        self.energy = _energy(finish)
+
+    def embedded(self, vectors: Embeddings) -> None:
+        self.energy = _energy(vectors)
 
     def close(self, status: int, error: str = "") -> None:
         if self._closed:
@@ -139,10 +148,16 @@ class RequestLog:
             ttft_s=self._ttft_s,
             decode_s=finish.decode_s if finish else 0.0,
             total_s=self.elapsed_s(),
+            energy_j=self.energy.joules,
+            energy_source=self.energy.source,
             error=error,
             priority=self.priority,
             key=self._key.name if self._key is not None else "",
         )
+
+
+def _energy(ended: Finish | Embeddings) -> Energy:
+    return Energy(joules=ended.energy_j, source=ended.energy_source)
 
 
 def _nothing() -> None:
@@ -187,6 +202,8 @@ def _inference_facts(record: RequestRecord) -> dict[str, object]:
         "completion_tokens": record.completion_tokens,
         "queue_ms": f"{record.queue_s * 1000:.1f}",
         "ttft_ms": "-" if record.ttft_s is None else f"{record.ttft_s * 1000:.1f}",
+        "energy_j": "-" if record.energy_j is None else f"{record.energy_j:.3f}",
+        "energy_source": record.energy_source,
     }
 
 

@@ -13,7 +13,7 @@ divided in the same way. Shares of energy are never 0 for want of a reading: the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -37,6 +37,20 @@ class Energy(Struct, frozen=True, kw_only=True):
     @property
     def measured(self) -> float | None:
         return self.joules if self.source == "measured" else None
+
+
+UNKNOWN = Energy()
+
+
+def together(shares: Iterable[Energy]) -> Energy:
+    """Of several answers: known where each is, and measured where each is."""
+    joules, sources = 0.0, set()
+    for share in shares:
+        sources.add(share.source)
+        joules += share.joules or 0.0
+    if not sources or "unknown" in sources:
+        return UNKNOWN
+    return Energy(joules=joules, source="estimated" if "estimated" in sources else "measured")
 
 
 class Ticket:
@@ -86,7 +100,7 @@ class Ticket:
             return Energy(joules=self.joules * self.took_s / self.counted_s, source="measured", watts=watts)
         if self.watts is not None and self.took_s > 0:
             return Energy(joules=self.watts * self.held_s, source="estimated")
-        return Energy()
+        return UNKNOWN
 
 
 Slice = tuple[float, list[tuple[Ticket, float]]]

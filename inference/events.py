@@ -63,7 +63,7 @@ class Finish(Struct, frozen=True, kw_only=True, tag="finish"):
     decode_s: float
     stop_sequence: str = ""
     energy_j: float | None = None
-    """The request's share; None where nothing is known of it."""
+    """The request's share; None where nothing is known of it. See `inference.energy`."""
     energy_source: EnergySource = "unknown"
     ids: list[int] = []
     """Of prompt and answer, the token that ended it included, for a request that wished so."""

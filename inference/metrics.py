@@ -75,6 +75,10 @@ DECISIONS = _counter(
 FALLBACKS = _counter(
     "fallbacks", "Requests sent to a device after another one failed them, and why", *("device", "reason")
 )
+ENERGY = _counter(
+    "energy_joules", "Energy of answers and vectors, measured or estimated; unknown ones are not in it",
+    *("device", "source"),
+)  # fmt: skip
 QUEUE_TIME = _histogram(
     "queue_time_seconds", "Wait for a slot of the device, of requests that got one", _WAITS_S
 )
@@ -177,6 +181,8 @@ def ended(endpoint: str, record: RequestRecord, model: str = "", starts: Iterabl
     executions.inc()
     if record.status == _OK:
         duration.observe(record.total_s)
+    if record.energy_j is not None:
+        ENERGY.labels(record.route.executed, record.energy_source).inc(record.energy_j)
     if record.completion_tokens and record.ttft_s is not None:
         of_model.ttft.observe(record.ttft_s)
         if record.completion_tokens > 1 and record.decode_s > 0:

@@ -35,10 +35,31 @@ def plan(
     others: tuple[Candidate, ...] = (),
     known: tuple[str, ...] = (),
 ) -> Plan:
-    """`text_tokens`: of all texts to embed together; the gate of context bounds none of them. `others`: other servers
-    that could answer, the best first. `known`: every name that a target may have.
+    """`others`, `known` and the rest: as `question` takes them. Raises what `routing.choose` and `target` raise."""
+    return routing.choose(
+        *question(
+            config, efficiency, readings, backends, profiles, spec, request, prompt_tokens, text_tokens, others, known
+        )
+    )  # fmt: skip
 
-    Raises what `routing.choose` and `target` raise.
+
+def question(
+    config: EngineConfig,
+    efficiency: Efficiency,
+    readings: Readings,
+    backends: Mapping[str, Backend],
+    profiles: Profiles,
+    spec: ModelSpec,
+    request: Wanted,
+    prompt_tokens: int,
+    text_tokens: int = 0,
+    others: tuple[Candidate, ...] = (),
+    known: tuple[str, ...] = (),
+) -> tuple[Facts, tuple[Candidate, ...]]:
+    """What `routing.choose` is asked. Raises what `target` raises.
+
+    `text_tokens`: of all texts to embed together; the gate of context bounds none of them. `others`: other servers that
+    could answer, the best first. `known`: every name that a target may have.
     """
     chat = request if isinstance(request, ChatRequest) else None
     num_ctx, wishes = chat.num_ctx if chat else None, request.placement
@@ -57,14 +78,13 @@ def plan(
         order = chain(device, "CPU")
     others = _measured(others, profiles, spec, request, prompt_tokens or text_tokens)
     candidates += tuple(_with_heat(other, readings) for other in others)
-    names = tuple(backends)
     there += tuple(name for name in known if name not in backends)
     facts = Facts(
         prompt_tokens=prompt_tokens,
-        preferred=tuple(dict.fromkeys(resolve_device(name, there) for name in order))
-        if not spec.remote
-        else (),
-        target=target(wishes.device, known or names, there),
+        preferred=()
+        if spec.remote
+        else tuple(dict.fromkeys([resolve_device(name, there) for name in order])),
+        target=target(wishes.device, known or tuple(backends), there),
         allowed=wishes.allowed,
         strict=wishes.strict,
         logprobs=chat is not None and chat.logprobs,
@@ -80,7 +100,7 @@ def plan(
         max_latency_s=None if wishes.max_latency_ms is None else wishes.max_latency_ms / 1000,
         max_watts=wishes.max_watts,
     )
-    return routing.choose(facts, candidates)
+    return facts, candidates
 
 
 def _keeper(spec: ModelSpec) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from compat_api.errors import Failure
+from inference.energy import UNKNOWN, Energy
 from inference.events import Event, Finish, ReasoningDelta, Start, TextDelta
 
 _CODES = {
@@ -46,14 +47,17 @@ class Encoder:
         return b""
 
     def last(self, finish: Finish, total_s: float) -> bytes:
-        return self._last(finish.reason, finish.completion_tokens, finish.decode_s, total_s)
+        energy = Energy(joules=finish.energy_j, source=finish.energy_source)
+        return self._last(finish.reason, finish.completion_tokens, finish.decode_s, total_s, energy)
 
     def cancelled(self, total_s: float) -> bytes:
         """The client wished no more of it."""
         decode_s = total_s - self._ttft_ms / 1000
         return self._last("cancelled", self._start.meter.completion_tokens, decode_s, total_s)
 
-    def _last(self, reason: str, tokens: int, decode_s: float, total_s: float) -> bytes:
+    def _last(
+        self, reason: str, tokens: int, decode_s: float, total_s: float, energy: Energy = UNKNOWN
+    ) -> bytes:
         fields: dict[str, Any] = {
             "request_id": self._id,
             "token": "".join(self._texts or ()),
@@ -65,6 +69,8 @@ class Encoder:
             "backend": self._start.route.routed,
             "reason": self._start.route.reason,
             "finish_reason": reason,
+            "energy_j": None if energy.joules is None else round(energy.joules, 4),
+            "energy_source": energy.source,
         }
         if self._thoughts:
             fields["thinking"] = "".join(self._thoughts)
