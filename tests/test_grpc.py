@@ -51,6 +51,7 @@ def test_a_stream_is_the_text_that_http_gives_token_by_token(server: RunningServ
     assert (last.routing.backend, last.routing.executed) == ("CPU", "CPU")
     assert last.routing.reason
     assert len(last.routing.model) == 64
+    assert last.stats.HasField("energy_wh") == (last.stats.energy_source in ("measured", "estimated"))
 
 
 def test_a_whole_answer_is_the_stream_in_one_message(server: RunningServer) -> None:
@@ -134,7 +135,7 @@ def test_vectors_are_those_of_http(server: RunningServer) -> None:
     ]
     assert math.isclose(sum(value**2 for value in one.embedding), 1, abs_tol=1e-3)
     assert one.backend_used == "CPU"
-    assert two.prompt_tokens > one.prompt_tokens
+    assert two.stats.prompt_tokens > one.stats.prompt_tokens
     assert two.cached == 2, "the same texts were embedded a moment ago"
 
 
@@ -149,7 +150,9 @@ def test_models_and_backends_are_listed(server: RunningServer) -> None:
     assert list(models["all-minilm:latest"].capabilities) == ["embedding"]
     cpu = next(backend for backend in backends if backend.id == "CPU")
     assert (cpu.type, cpu.status.state) == ("local", "healthy")
-    assert cpu.metrics.slots > 0
+    assert (cpu.hardware, cpu.metrics.slots > 0) == ("cpu", True)
+    assert cpu.metrics.requests_per_minute > 0
+    assert cpu.metrics.HasField("avg_latency_ms")
     assert "demo:latest" in cpu.metrics.loaded_models
     assert not others
 

@@ -26,6 +26,7 @@ from compat_api.errors import Failure
 from compat_api.generation import GenerationConsumer
 from compat_api.request_log import RequestLog
 from compat_api.urls import Resolved
+from inference import metrics
 from inference.errors import BadRequest, DeadlineExceeded, RequestCancelled
 from inference.types import ChatRequest, EmbedRequest
 from npuproxy import logs
@@ -73,6 +74,7 @@ class Transport(InferenceConsumer):
         judged = await self._gate.admit(self._resolved, metadata, peer)
         if isinstance(judged, Failure):
             logger.info("%s %s -> %d (peer %s)", METHOD, self.operation.path, judged.status, peer or "-")
+            metrics.refused(self.operation.path, judged.status)
             await self._abort(judged)
             raise AssertionError("abort raises")
         self.key = judged

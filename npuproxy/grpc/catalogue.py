@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from compat_api import key_bounds
 from compat_api.efficiency import shown
 from inference import engine
 from inference.modes import named
-from inference.states import DeviceState, Snapshot
+from inference.states import Snapshot
+from npuproxy.grpc import backends, requests
 from npuproxy.grpc import ollama_proxy_pb2 as pb
-from npuproxy.grpc import requests
 from npuproxy.grpc.call import Transport
 from registry import efficiency, store
 from registry.database_thread import DatabaseThread
 from registry.model_info import ModelInfo
 
-LOCAL: Final = "local"
 _thread = DatabaseThread("grpc")
 
 
@@ -28,7 +25,7 @@ class Catalogue(Transport):
             answer = models(found, engine.current().snapshot()).SerializeToString()
         elif self.operation.name == "grpc.backends":
             wanted = requests.read(pb.ListBackendsRequest, body).type_filter
-            answer = backends(engine.current().snapshot(), wanted).SerializeToString()
+            answer = backends.listed(engine.current().snapshot(), wanted).SerializeToString()
         else:
             answer = (await self._efficiency(body)).SerializeToString()
         await self.reply(b"", answer, [])
@@ -61,33 +58,4 @@ def _model(model: ModelInfo, now: Snapshot) -> pb.Model:
         family=model.family,
         parameter_size=model.parameter_size,
         quantization=model.quantization_level,
-    )
-
-
-def backends(now: Snapshot, wanted: str) -> pb.ListBackendsResponse:
-    """`wanted`: a type, or '' for all."""
-    if wanted not in ("", LOCAL):
-        return pb.ListBackendsResponse()
-    return pb.ListBackendsResponse(backends=[_backend(device, now) for device in now.devices])
-
-
-def _backend(device: DeviceState, now: Snapshot) -> pb.Backend:
-    loaded = [model for model in now.models if model.device == device.id]
-    return pb.Backend(
-        id=device.id,
-        type=LOCAL,
-        name=device.full_name,
-        status=pb.BackendStatus(
-            state="healthy" if device.available else "offline", last_check_unix=int(now.time)
-        ),
-        capabilities=pb.BackendCapabilities(
-            generate=True, embed=True, stream=True, models=[name for model in loaded for name in model.names]
-        ),
-        metrics=pb.BackendMetrics(
-            loaded_models=[name for model in loaded for name in model.names],
-            slots=device.slots,
-            running=device.running,
-            waiting=device.waiting,
-        ),
-        emulated=device.emulated,
     )

@@ -230,22 +230,22 @@ class Vector(_message.Message):
     def __init__(self, values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class EmbedResponse(_message.Message):
-    __slots__ = ("embedding", "backend_used", "routing", "embeddings", "prompt_tokens", "truncated_tokens", "cached")
+    __slots__ = ("embedding", "backend_used", "routing", "embeddings", "stats", "truncated_tokens", "cached")
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     BACKEND_USED_FIELD_NUMBER: _ClassVar[int]
     ROUTING_FIELD_NUMBER: _ClassVar[int]
     EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
-    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    STATS_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     CACHED_FIELD_NUMBER: _ClassVar[int]
     embedding: _containers.RepeatedScalarFieldContainer[float]
     backend_used: str
     routing: Routing
     embeddings: _containers.RepeatedCompositeFieldContainer[Vector]
-    prompt_tokens: int
+    stats: Stats
     truncated_tokens: int
     cached: int
-    def __init__(self, embedding: _Optional[_Iterable[float]] = ..., backend_used: _Optional[str] = ..., routing: _Optional[_Union[Routing, _Mapping]] = ..., embeddings: _Optional[_Iterable[_Union[Vector, _Mapping]]] = ..., prompt_tokens: _Optional[int] = ..., truncated_tokens: _Optional[int] = ..., cached: _Optional[int] = ...) -> None: ...
+    def __init__(self, embedding: _Optional[_Iterable[float]] = ..., backend_used: _Optional[str] = ..., routing: _Optional[_Union[Routing, _Mapping]] = ..., embeddings: _Optional[_Iterable[_Union[Vector, _Mapping]]] = ..., stats: _Optional[_Union[Stats, _Mapping]] = ..., truncated_tokens: _Optional[int] = ..., cached: _Optional[int] = ...) -> None: ...
 
 class Routing(_message.Message):
     __slots__ = ("backend", "reason", "estimated_power_watts", "estimated_latency_ms", "alternatives", "requested", "executed", "fallback", "fallback_reason", "model")

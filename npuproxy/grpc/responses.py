@@ -127,7 +127,11 @@ def stats(start: Start, finish: Finish, ttft_s: float, total_s: float) -> pb.Sta
         total_ms=_whole_ms(total_s),
         tokens=tokens,
         tokens_per_second=tokens / decode_s if decode_s > 0 else 0.0,
+<<<<<<< HEAD
         energy_wh=None if finish.energy_j is None else finish.energy_j / 3600,
+=======
+        energy_wh=_watt_hours(finish.energy_j),
+>>>>>>> 57d4d0e (gRPC: backends as GET /backends has them, energy of a request, refusals counted)
         energy_source=finish.energy_source,
         prompt_tokens=finish.prompt_tokens,
         queue_ms=start.queue_s * 1000,
@@ -135,6 +139,10 @@ def stats(start: Start, finish: Finish, ttft_s: float, total_s: float) -> pb.Sta
         reasoning_tokens=finish.reasoning_tokens,
         truncated_messages=start.truncated_messages,
     )
+
+
+def _watt_hours(joules: float | None) -> float | None:
+    return None if joules is None else joules / 3600
 
 
 def _whole_ms(seconds: float) -> int:
@@ -150,7 +158,14 @@ def embedded(request: EmbedRequest, result: Embeddings | None) -> bytes:
         backend_used=result.start.route.routed,
         routing=routing(result.start),
         embeddings=several,
-        prompt_tokens=result.prompt_tokens,
+        stats=pb.Stats(
+            total_ms=_whole_ms(result.total_s),
+            energy_wh=_watt_hours(result.energy_j),
+            energy_source=result.energy_source,
+            prompt_tokens=result.prompt_tokens,
+            queue_ms=result.start.queue_s * 1000,
+            load_ms=result.start.load_s * 1000,
+        ),
         truncated_tokens=result.truncated_tokens,
         cached=result.cached,
     )
