@@ -127,11 +127,7 @@ def stats(start: Start, finish: Finish, ttft_s: float, total_s: float) -> pb.Sta
         total_ms=_whole_ms(total_s),
         tokens=tokens,
         tokens_per_second=tokens / decode_s if decode_s > 0 else 0.0,
-<<<<<<< HEAD
-        energy_wh=None if finish.energy_j is None else finish.energy_j / 3600,
-=======
         energy_wh=_watt_hours(finish.energy_j),
->>>>>>> 57d4d0e (gRPC: backends as GET /backends has them, energy of a request, refusals counted)
         energy_source=finish.energy_source,
         prompt_tokens=finish.prompt_tokens,
         queue_ms=start.queue_s * 1000,
