@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
 import aiohttp
 from msgspec import Struct
@@ -52,11 +52,18 @@ class Answered(Struct, frozen=True, kw_only=True):
     reply: Reply | None = None
 
 
+class Mend(NamedTuple):
+    """What to do, and the option of `manage.py backend edit` that does it; '' where it is done elsewhere."""
+
+    words: str
+    option: str = ""
+
+
 class Failed(Struct, frozen=True, kw_only=True):
-    """`mend` is a whole sentence."""
+    """Both begin with a small letter and end without a full stop."""
 
     fault: str
-    mend: str
+    mend: Mend
 
 
 def probe(spec: RemoteSpec, model: str = "") -> Answered | Failed:
@@ -81,18 +88,18 @@ async def _probe(spec: RemoteSpec, model: str) -> Answered | Failed:
             return found
         offer = listing.find(model, f"{model}:latest")
         if offer is None:
-            return _no_model(spec, model, found)
+            return _no_model(model, found)
         reply = await asked.reply(offer.listed.id)
         return Answered(latency_s=latency_s, served=found.served, left_out=found.left_out, reply=reply)
     except _Known as error:
-        return Failed(fault=str(error), mend=error.mend)
+        return Failed(fault=_without(spec.key, str(error)), mend=error.mend)
     except (RemoteFailed, WireError) as error:
-        words = str(error).removeprefix(f"{spec.id}: ")
-        return Failed(fault=words, mend=_mend(spec, error.__context__))
+        words = _without(spec.key, str(error).removeprefix(f"{spec.id}: "))
+        return Failed(fault=words, mend=_mend(error.__context__))
     except OSError as error:
         return Failed(
             fault=f"the file of certificates cannot be read ({error.strerror or 'not in PEM format'})",
-            mend=f"Name a PEM file: {_edit(spec)} --ca-file FILE.",
+            mend=Mend("name a PEM file", "--ca-file FILE"),
         )
     finally:
         await asked.session.close()
@@ -101,9 +108,9 @@ async def _probe(spec: RemoteSpec, model: str) -> Answered | Failed:
 class _Known(Exception):
     """A fault with the words that mend it."""
 
-    def __init__(self, fault: str, mend: str) -> None:
+    def __init__(self, fault: str, words: str, option: str = "") -> None:
         super().__init__(fault)
-        self.mend = mend
+        self.mend = Mend(words, option)
 
 
 class _Asked:
@@ -140,15 +147,13 @@ class _Asked:
         words = f"{path} answers {status}" + (f": {said[:SHOWN]}" if said else "")
         if status in (401, 403):
             if spec.key:
-                return _Known(
-                    f"it refuses the key ({words})", f"Give the right one: {_edit(spec)} --key-stdin."
-                )
-            return _Known(f"it wants a key ({words})", f"Give it: {_edit(spec)} --key-stdin.")
+                return _Known(f"it refuses the key ({words})", "give the right one", "--key-stdin")
+            return _Known(f"it wants a key ({words})", "give it", "--key-stdin")
         if 300 <= status < 400:
             where = location.partition("?")[0][:SHOWN] or "another address"
-            return _Known(f"it redirects to {where}", f"Give that address: {_edit(spec)} --url URL.")
+            return _Known(f"it redirects to {where}", "give that address", "--url URL")
         if status == 429 or status >= 500:
-            return _Known(words, "Look at its own log; it may be loading or overloaded.")
+            return _Known(words, "look at its own log; it may be loading or overloaded")
         return await self._other(words)
 
     async def _other(self, fault: str) -> _Known:
@@ -161,13 +166,12 @@ class _Asked:
                 if status == 200 and wire.models(body):
                     return _Known(
                         f"it does not speak the API of {self.spec.protocol}, but that of {protocol} ({fault})",
-                        f"Say so: {_edit(self.spec)} --protocol {protocol}.",
+                        "say so",
+                        f"--protocol {protocol}",
                     )
             except (RemoteFailed, WireError):
                 continue
-        return _Known(
-            fault, f"Is this the address of the API, without what follows? {_edit(self.spec)} --url URL."
-        )
+        return _Known(fault, "give the address of its API, without what follows", "--url URL")
 
     async def reply(self, model: str) -> Reply:
         """Raises RemoteFailed and WireError."""
@@ -213,12 +217,17 @@ class _Asked:
             simpler = wire.simpler(call, said) if response.status in _UNLIKE else None
             if simpler is None:
                 words = f"{call.path} answers {response.status}" + (f": {said[:SHOWN]}" if said else "")
-                raise _Known(words, "Ask that server for the model itself; its log says more.")
+                raise _Known(words, "ask that server itself for the model; its log says more")
             call = simpler
 
 
 def _plain(wire: Wire, spec: RemoteSpec) -> dict[str, str]:
     return wire.headers(spec.key) | {"Accept-Encoding": "identity", "User-Agent": "npuproxy"}
+
+
+def _without(key: str, words: str) -> str:
+    """Some servers repeat the key that they refuse."""
+    return words.replace(key, "…") if key else words
 
 
 def _text(events: list[Delta | Ended]) -> str:
@@ -227,31 +236,27 @@ def _text(events: list[Delta | Ended]) -> str:
     return (said.strip() or thought.strip())[:SHOWN]
 
 
-def _no_model(spec: RemoteSpec, model: str, found: Answered) -> Failed:
+def _no_model(model: str, found: Answered) -> Failed:
     names = ", ".join(found.served[:10]) or "none"
     if model in found.left_out:
         return Failed(
-            fault=f"its rules here leave '{model}' out", mend=f"Change them: {_edit(spec)} --models PATTERNS."
+            fault=f"its rules here leave '{model}' out", mend=Mend("change them", "--models PATTERNS")
         )
-    return Failed(fault=f"it has no model '{model}'; it has {names}", mend="Name one of these.")
+    return Failed(fault=f"it has no model '{model}'; it has {names}", mend=Mend("name one of these"))
 
 
-def _edit(spec: RemoteSpec) -> str:
-    return f"`manage.py backend edit {spec.id}`"
-
-
-def _mend(spec: RemoteSpec, cause: BaseException | None) -> str:
+def _mend(cause: BaseException | None) -> Mend:
     """By what happened to the connection."""
     if isinstance(cause, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-        return f"Name its authority: {_edit(spec)} --ca-file FILE; or trust whoever answers: --no-verify-tls."
+        return Mend("name the authority that signed its certificate", "--ca-file FILE")
     if isinstance(cause, aiohttp.ClientSSLError | ssl.SSLError):
-        return f"Write its address with http: {_edit(spec)} --url http://…"
+        return Mend("write its address with http", "--url http://…")
     if isinstance(cause, aiohttp.ClientConnectorDNSError):
-        return f"Give a name or number that this machine knows: {_edit(spec)} --url URL."
+        return Mend("give a name or number that this machine knows", "--url URL")
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return f"Start it, or give the port on which it listens: {_edit(spec)} --url URL."
+        return Mend("start it, or give the port on which it listens", "--url URL")
     if isinstance(cause, TimeoutError):
-        return f"Look at its log; if it takes that long to load, allow it: {_edit(spec)} --first-byte-s N."
+        return Mend("look at its log; if it takes that long to load, allow it", "--first-byte-s N")
     if isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError):
-        return f"If it speaks TLS, write its address with https: {_edit(spec)} --url https://…"
-    return "Look at its own log."
+        return Mend("if it speaks TLS, write its address with https", "--url https://…")
+    return Mend("look at its own log")

@@ -272,7 +272,10 @@ class RemoteBackend:
             said = b""
         finally:
             response.close()
-        raise upstream.judged(self.id, response, self.wire.refusal(said))
+        words = self.wire.refusal(said)
+        if self.spec.key:  # some servers repeat the key that they refuse
+            words = words.replace(self.spec.key, "…")
+        raise upstream.judged(self.id, response, words)
 
     def _start(
         self, job: ChatJob, route: Route, response: aiohttp.ClientResponse, exchange: Exchange, queue_s: float

@@ -33,7 +33,7 @@ _SHOWN = 12
 
 
 _WHERE = (
-    *("name", "protocol", "url", "key_state", "key", "clear_key"),
+    *("name", "protocol", "url", "key", "clear_key"),
     *("verify_tls", "ca_file", "enabled", "note"),
 )
 
@@ -45,9 +45,14 @@ class BackendForm(_Form):
         required=False,
         strip=True,
         widget=forms.PasswordInput(attrs={**_WIDE, "autocomplete": "new-password"}),
-        help_text="left empty, the one that is there stays",
+        help_text="none is set; servers of your own often want none",
     )
     clear_key = forms.BooleanField(label="take its key away", required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.sealed_key:
+            self.fields["key"].help_text = "one is set; left empty, it stays"
 
     class Meta:
         model = Backend
@@ -120,17 +125,15 @@ class BackendAdmin(PageActions):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """Keys, headers and figures go by its name, so it stays."""
-        return ["health", "models", "work", "key_state", *(("name",) if obj else ())]
+        return ["health", "models", "work", *(("name",) if obj else ())]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """A new one has no state, and no key to take away."""
         if obj:
             return self.fieldsets
-        gone = ("key_state", "clear_key")
-        return [
-            (title, {**options, "fields": tuple(name for name in options["fields"] if name not in gone)})
-            for title, options in self.fieldsets[1:]
-        ]
+        (title, options), *rest = self.fieldsets[1:]
+        fields = tuple(name for name in options["fields"] if name != "clear_key")
+        return [(title, {**options, "fields": fields}), *rest]
 
     def buttons(self, row: Any) -> dict[str, str]:
         turn = {"disable": "Switch off"} if row.enabled else {"enable": "Switch on"}
@@ -145,7 +148,7 @@ class BackendAdmin(PageActions):
     def save_model(self, request: HttpRequest, obj: Backend, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         for words in backends.doubts(obj):
-            messages.warning(request, f"{obj.name}: {words}.")
+            messages.warning(request, f"About {obj.name}: {words}")
 
     # --- actions ------------------------------------------------------------------------------------------------
 
@@ -157,16 +160,14 @@ class BackendAdmin(PageActions):
             try:
                 found = backend_probe.probe(row.spec())
             except (SealBroken, ValueError) as error:
-                messages.error(request, f"{row.name}: {error}.")
+                messages.error(request, f"Not asked: {row.name}: {error}")
                 continue
             if isinstance(found, backend_probe.Failed):
-                messages.error(request, f"{row.name}: {found.fault}. {found.mend}")
+                messages.error(request, f"No answer from {row.name}: {found.fault} – {found.mend.words}")
                 continue
             names = ", ".join(found.served[:_SHOWN]) + (", …" if len(found.served) > _SHOWN else "")
-            took = f"answered in {found.latency_s * 1000:.0f} ms"
-            messages.success(
-                request, f"{row.name}: {took}, {_count(len(found.served))}{names and ': '}{names}."
-            )
+            took, count = f"{found.latency_s * 1000:.0f} ms", _count(len(found.served))
+            messages.success(request, f"Answer from {row.name} in {took}, {count}{names and ': '}{names}")
         if (left := len(rows) - MOST_TESTED) > 0:
             messages.warning(request, f"{left} more were not asked: {MOST_TESTED} at once.")
 
@@ -192,7 +193,7 @@ class BackendAdmin(PageActions):
 
     @admin.display(description="address", ordering="url")
     def address(self, row: Backend) -> SafeString:
-        return cells.mono(row.url)
+        return format_html('<code class="address">{}</code>', row.url)
 
     @admin.display(description="now", ordering="enabled")
     def health(self, row: Backend) -> SafeString:
@@ -212,15 +213,17 @@ class BackendAdmin(PageActions):
         found = _state(row)
         if found is None or not found.healthy:
             return cells.UNKNOWN
-        return format_html('<span title="{}">{}</span>', "\n".join(found.models), _count(len(found.models)))
+        return format_html('<span title="{}">{}</span>', "\n".join(found.models), len(found.models))
 
     @admin.display(description="requests now")
     def work(self, row: Backend) -> str:
         found = _state(row)
         if found is None:
             return cells.UNKNOWN
+        if not (found.running or found.waiting):
+            return "none"
         bound = f" of {found.slots}" if found.slots else ""
-        return f"{found.running}{bound} running, {found.waiting} waiting"
+        return f"{found.running}{bound} running" + (f", {found.waiting} waiting" if found.waiting else "")
 
     @admin.display(description="class", ordering="kind")
     def what(self, row: Backend) -> str:

@@ -97,7 +97,9 @@ class Command(VerbCommand):
         if as_json:
             self.print_json({"name": row.name, "ok": isinstance(found, Answered)} | structs.asdict(found))
         if isinstance(found, Failed):
-            raise CommandError(f"{row.name}: {found.fault}. {found.mend}")
+            words, option = found.mend
+            how = f": `manage.py backend edit {row.name} {option}`" if option else ""
+            raise CommandError(f"{row.name}: {found.fault}\n{words[0].upper()}{words[1:]}{how}")
         if not as_json:
             self._tell_found(row, found)
         self._doubt(row)
