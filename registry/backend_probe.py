@@ -257,6 +257,8 @@ def _mend(cause: BaseException | None) -> Mend:
         return Mend("start it, or give the port on which it listens", "--url URL")
     if isinstance(cause, TimeoutError):
         return Mend("look at its log; if it takes that long to load, allow it", "--first-byte-s N")
-    if isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError):
+    if isinstance(
+        cause, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError
+    ):
         return Mend("if it speaks TLS, write its address with https", "--url https://…")
     return Mend("look at its own log")
