@@ -24,7 +24,7 @@ _REINSTALL: Final = "make run   # installs what requirements.txt says"
 
 def versions(found: Mapping[str, str] | None = None) -> Iterator[Finding]:
     """`found`: package -> version; of this environment unless given. A release is year.number.patch of all three."""
-    found = _installed() if found is None else found
+    found = installed() if found is None else found
     if missing := [name for name in PACKAGES if name not in found]:
         yield fault(f"not installed: {', '.join(missing)}", _REINSTALL)
         return
@@ -36,7 +36,7 @@ def versions(found: Mapping[str, str] | None = None) -> Iterator[Finding]:
         yield ok(shown)
 
 
-def _installed() -> dict[str, str]:
+def installed() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
         try:

@@ -1,0 +1,82 @@
+"""`manage.py certify [--device D] [--model M]`: a report of what was claimed, tried and seen. Exit status 1 where a
+claim did not hold."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from npuproxy import certify, own_server
+
+
+class Command(BaseCommand):
+    help = "Try on a real server what is claimed of this machine, and write down what was seen."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--device",
+            default="",
+            type=str.upper,
+            help="NPU, GPU, GPU.1, CPU; default: NPU_PROXY_DEVICE, else CPU",
+        )
+        parser.add_argument("--model", default="demo", help="a chat model that is installed; default: demo")
+        parser.add_argument(
+            "--json", action="store_true", dest="as_json", help="print the whole report as JSON"
+        )
+        parser.add_argument("--output", type=Path, metavar="FILE", help="write the report there too")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            with (
+                own_server.running() as server,
+                server.client(httpx.Timeout(30, read=certify.READ_S)) as client,
+            ):
+                device = options["device"] or _default_device(client)
+                certification = certify.Certification(
+                    client, device, options["model"], settings.EMBEDDING_MODEL
+                )
+                checks = []
+                for check in certification.checks():
+                    checks.append(check)
+                    if not options["as_json"]:
+                        self._show(check)
+                found = certify.report(server, certification, checks)
+        except (own_server.NotStarted, httpx.HTTPError) as error:
+            raise CommandError(str(error)) from error
+        text = json.dumps(found, indent=2, ensure_ascii=False)
+        if options["output"]:
+            options["output"].write_text(text + "\n", "utf-8")
+        if options["as_json"]:
+            self.stdout.write(text)
+        else:
+            self._sum_up(found)
+        if not found["certified"]:
+            sys.exit(1)
+
+    def _show(self, check: certify.Check) -> None:
+        word = self.style.SUCCESS("holds") if check.passed else self.style.ERROR("FAILS")
+        self.stdout.write(f"{word}  {check.name:<10} {check.found}   ({check.seconds:.1f} s)")
+        if not check.passed:
+            self.stdout.write(f"       {'':<10} expected: {check.expected}")
+
+    def _sum_up(self, found: dict[str, Any]) -> None:
+        words = "certified" if found["certified"] else "not certified"
+        self.stdout.write(f"{found['model']['name']} on {found['device']}: {words}")
+
+
+def _default_device(client: httpx.Client) -> str:
+    """The preferred one where the machine has it, else what it has."""
+    seen = [row["id"] for row in client.get("/health/devices").json()["devices"] if row.get("local", True)]
+    wished = settings.ENGINE.device
+    return (
+        wished
+        if wished in seen
+        else next((name for name in seen if name.startswith(wished)), seen[-1] if seen else "CPU")
+    )
