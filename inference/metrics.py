@@ -76,7 +76,7 @@ FALLBACKS = _counter(
     "fallbacks", "Requests sent to a device after another one failed them, and why", *("device", "reason")
 )
 ENERGY = _counter(
-    "energy_joules", "Energy of answers and vectors, measured or estimated; unknown ones are not in it",
+    "request_energy_joules", "Energy of answers and vectors, measured or estimated; unknown ones are not in it",
     *("device", "source"),
 )  # fmt: skip
 QUEUE_TIME = _histogram(
