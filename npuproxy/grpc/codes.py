@@ -21,6 +21,7 @@ _CODES: Final = {
     504: StatusCode.DEADLINE_EXCEEDED,
     507: StatusCode.RESOURCE_EXHAUSTED,
 }
+ALL: Final = frozenset((*_CODES.values(), StatusCode.INTERNAL))
 _LONGEST_BYTES: Final = 1_200
 """Details are sent as a header, where a byte beyond ASCII takes three; clients take 8 KiB of them in all."""
 
