@@ -3,8 +3,8 @@
 device       the server's runtime sees it
 health       the server is ready
 short        a short prompt runs where it was requested: requested = routed = executed, and says something
-long         a prompt over the device's limit runs on the next one, and the reply says why; where the device takes whatever the
-             model takes, one over the model's context is refused with both numbers
+long         a prompt over the device's limit runs on the next one, and the reply says why; where the device takes what
+             the model takes, one over the model's context is refused with both numbers
 stream       the same answer comes as a stream, token by token
 embedding    a text becomes a vector of length one
 """
