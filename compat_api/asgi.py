@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from channels.consumer import AsyncConsumer
 
-from compat_api import counting, creating, embeddings, generation, pulling
+from compat_api import counting, creating, embeddings, explaining, generation, pulling
 from compat_api.consumer import Message, Receive, Send
 from compat_api.stream_ws.consumer import StreamConsumer
 
@@ -14,6 +14,7 @@ CONSUMERS: dict[str, type[AsyncConsumer]] = {
     "anthropic.count": counting.CountConsumer,
     "openai.tokenize": counting.TokenizeConsumer,
     "openai.detokenize": counting.DetokenizeConsumer,
+    "routes.explain": explaining.ExplainConsumer,
     "pull": pulling.PullConsumer,
     "create": creating.CreateConsumer,
     "push": creating.PushConsumer,

@@ -9,6 +9,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -49,7 +50,7 @@ def _device(state: DeviceState, snapshot: Snapshot, now: float) -> dict[str, Any
         "models_offered": None,
         "models_loaded": len(loaded),
         "breaker": next((name for name in ("open", "half_open") if name in breakers), "closed"),
-        "characteristics": _characteristics(kind, {}),
+        "characteristics": _characteristics(state.id, kind, {}),
         "driver": state.driver or None,
         "memory_bytes": state.memory_bytes,
         "readings": device_readings(readings, now) if readings else None,
@@ -74,7 +75,7 @@ def _server(state: DeviceState, spec: RemoteSpec | None) -> dict[str, Any]:
         "models_offered": len(state.models) if state.healthy else None,
         "models_loaded": None,
         "breaker": state.breaker,
-        "characteristics": _characteristics(state.kind, given),
+        "characteristics": _characteristics(state.id, state.kind, given),
         "driver": None,
         "memory_bytes": None,
         "readings": None,
@@ -92,8 +93,8 @@ def _both(state: DeviceState, kind: str) -> dict[str, Any]:
     }
 
 
-def _characteristics(kind: str, given: dict[str, float]) -> dict[str, Any]:
-    """What is assumed of its class, what the operator gave instead, and what was measured."""
+def _characteristics(id: str, kind: str, given: dict[str, float]) -> dict[str, Any]:
+    """What is assumed of its class, what the operator gave instead, and what was measured of each model there."""
     assumed = ASSUMED[kind]
     return {
         "assumed": {
@@ -102,5 +103,5 @@ def _characteristics(kind: str, given: dict[str, float]) -> dict[str, Any]:
             "priority": assumed.priority,
         },
         "given": given or None,
-        "measured": None,
+        "measured": [msgspec.to_builtins(one) for one in engine.current().profiles.of(id)] or None,
     }

@@ -76,6 +76,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("blob", "ollama", "manage", ("HEAD", "POST"), "/api/blobs/{id}", takes_file=True),
     Operation("backends", "ollama", "infer", _GET, "/backends"),
     Operation("thermal", "ollama", "infer", _GET, "/thermal"),
+    Operation("routes.explain", "ollama", "manage", _POST, "/routes/explain", streaming=True),
     Operation("efficiency", "ollama", "infer", _GET, "/efficiency"),
     Operation("efficiency.choose", "ollama", "manage", _POST, "/efficiency"),
     Operation("healthz", "ollama", "open", _READ, "/healthz", probe=True),

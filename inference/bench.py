@@ -59,13 +59,22 @@ def add_arguments(parser: argparse.ArgumentParser, rows: Iterable[Row]) -> None:
         "--quick", action="store_true", help="few rounds: shows that it works, measures little"
     )
     parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
-    parser.add_argument("--device", default="CPU", help="CPU, GPU, GPU.1…; both sides run there")
+    parser.add_argument(
+        "--device", nargs="+", default=[], help="CPU (the default), GPU, GPU.1…; both sides run there"
+    )
     parser.add_argument(
         "--cache",
         type=Path,
         default=platformdirs.user_cache_path("npuproxy-bench", appauthor=False),
         help="where the generated model is kept",
     )
+
+
+def device_of(named: Sequence[str]) -> str:
+    """The one that is measured. Raises BenchError for several."""
+    if len(named) > 1:
+        raise BenchError("--device: one device is measured at a time")
+    return named[0] if named else "CPU"
 
 
 def subjects_of(folders: dict[str, Path], device: str) -> list[Subject]:
@@ -127,8 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_arguments(parser, ROWS)
     options = parser.parse_args(arguments)
     try:
-        subjects = subjects_of(folders(options.cache), options.device)
-        target: Target = _engine_target(subjects, options.device)
+        device = device_of(options.device)
+        subjects = subjects_of(folders(options.cache), device)
+        target: Target = _engine_target(subjects, device)
         report = measure(Stage(target, subjects, options.quick, say), chosen(ROWS, options.rows))
     except BenchError as error:
         say(str(error))

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from inference import failover, planning, preparation, remotes, snapshot
+from inference import failover, planning, preparation, remotes, routing, snapshot
 from inference.backend import Backend, ChatJob
 from inference.config import EngineConfig
 from inference.constraints import ConstraintChecks
@@ -31,13 +31,14 @@ from inference.errors import (
     WorkerDied,
 )
 from inference.events import Embeddings, Event
+from inference.explanation import Explanation, explain
 from inference.machine_state import conditions
 from inference.modes import LOOK_S, Efficiency
 from inference.pool import Pool
 from inference.profiles import Profiles
 from inference.remote import RemoteSpec
 from inference.reports import LoadReport
-from inference.route_facts import Candidate, Plan
+from inference.route_facts import Candidate, Facts, Plan
 from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
 from inference.telemetry.sampler import FIRST_S, Sampler
 from inference.texts import Texts
@@ -204,6 +205,12 @@ class Engine:
         preparation.check_capabilities(spec, request)
         return await preparation.prompt_ids(spec, request, await self.texts.get(spec))
 
+    async def explain(self, spec: ModelSpec, request: ChatRequest) -> Explanation:
+        """Where a request would go now, and why; nothing runs or loads by it. Raises what `prompt_ids` raises."""
+        await self._watch.known()
+        tokens = 0 if spec.remote else len(await self.prompt_ids(spec, request))
+        return explain(*self._question(spec, request, self.remotes.candidates(spec, request), tokens))
+
     async def count_there(self, spec: ModelSpec, request: ChatRequest, body: bytes) -> bytes:
         """What another server answers to this body of Anthropic's count_tokens. Raises CapabilityMissing where none of
         those that have the model speaks that API."""
@@ -265,14 +272,19 @@ class Engine:
     def _plan(
         self, spec: ModelSpec, request: planning.Wanted, others: Others, tokens: int = 0, text_tokens: int = 0
     ) -> Plan:
-        readings, backends = self.telemetry.readings(), {} if spec.remote else self._backends
-        plan = planning.plan(
-            self.config, self.efficiency, readings, backends, self.profiles, spec, request, tokens, text_tokens, others,
-            (*self._backends, *self.remotes.backends),
-        )  # fmt: skip
+        plan = routing.choose(*self._question(spec, request, others, tokens, text_tokens))
         if plan.load_in_background:
             self._load_in_background(spec, plan.load_in_background, request.keep_alive_s)
         return plan
+
+    def _question(
+        self, spec: ModelSpec, request: planning.Wanted, others: Others, tokens: int, text_tokens: int = 0
+    ) -> tuple[Facts, Others]:
+        readings, backends = self.telemetry.readings(), {} if spec.remote else self._backends
+        return planning.question(
+            self.config, self.efficiency, readings, backends, self.profiles, spec, request, tokens, text_tokens, others,
+            (*self._backends, *self.remotes.backends),
+        )  # fmt: skip
 
     def _load_in_background(self, spec: ModelSpec, device: str, keep_alive_s: float | None) -> None:
         held = self._pool.peek(spec, device)

@@ -6,41 +6,19 @@ from collections.abc import Mapping
 
 from msgspec import structs
 
-from inference import routing
 from inference.backend import Backend
 from inference.config import EngineConfig
 from inference.device_names import chain, resolve_device, target
 from inference.machine_state import heat
 from inference.modes import Efficiency
 from inference.profiles import Profiles
-from inference.route_facts import Candidate, Facts, Plan
+from inference.route_facts import Candidate, Facts
 from inference.telemetry.readings import Readings
 from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 
 Wanted = ChatRequest | EmbedRequest | LoadRequest
 FEW_TEXTS = 3
 """Of one request: so many and fewer are embedded on the NPU, more on the CPU (routing-spec 10)."""
-
-
-def plan(
-    config: EngineConfig,
-    efficiency: Efficiency,
-    readings: Readings,
-    backends: Mapping[str, Backend],
-    profiles: Profiles,
-    spec: ModelSpec,
-    request: Wanted,
-    prompt_tokens: int,
-    text_tokens: int = 0,
-    others: tuple[Candidate, ...] = (),
-    known: tuple[str, ...] = (),
-) -> Plan:
-    """`others`, `known` and the rest: as `question` takes them. Raises what `routing.choose` and `target` raise."""
-    return routing.choose(
-        *question(
-            config, efficiency, readings, backends, profiles, spec, request, prompt_tokens, text_tokens, others, known
-        )
-    )  # fmt: skip
 
 
 def question(

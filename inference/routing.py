@@ -35,7 +35,7 @@ def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
     usable: list[Candidate] = []
     for name in order:
         candidate = by_name.get(name)
-        fault = "device_unavailable" if candidate is None else _fault(candidate, facts)
+        fault = "device_unavailable" if candidate is None else fault_of(candidate, facts)
         if fault:
             faults[name] = fault
         elif candidate is not None:
@@ -98,7 +98,8 @@ def _covers(entry: str, device: str) -> bool:
     return device == entry or family
 
 
-def _fault(candidate: Candidate, facts: Facts) -> str:
+def fault_of(candidate: Candidate, facts: Facts) -> str:
+    """Why it cannot be asked, in a word; '' where it can."""
     if not candidate.available:
         return "device_unavailable"
     if candidate.incapable:
@@ -151,7 +152,7 @@ def _within_limits(facts: Facts, wanted: str, usable: list[Candidate], faults: d
     """Where the limits leave nobody, the one that exceeds them least answers. Raises DeviceUnavailable."""
     costs = _costs(usable)
     asked = Limits(latency_s=facts.max_latency_s, watts=facts.max_watts)
-    bound = _bound_by_mode(asked, facts)
+    bound = bound_by_mode(asked, facts)
     within: list[Candidate] = []
     over: list[tuple[Excess, str]] = []
     for c in usable:
@@ -199,7 +200,7 @@ def _costs(usable: list[Candidate]) -> dict[str, Cost]:
     return costs
 
 
-def _bound_by_mode(asked: Limits, facts: Facts) -> Limits:
+def bound_by_mode(asked: Limits, facts: Facts) -> Limits:
     """Of every device but the one that the caller names."""
     mode = facts.mode
     if facts.urgent and not mode.binds_critical:

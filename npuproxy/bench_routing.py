@@ -86,7 +86,8 @@ def plans(stage: Stage) -> list[Result]:
     spec = spec_of(DEMO, "demo", exact=True)
     request = ChatRequest(model="demo", messages=(Message(role="user", content="How do I pull a model?"),))
     efficiency, readings = Efficiency(), MachineReadings()
-    plan = partial(planning.plan, config, efficiency, readings, backends, profiles, spec, request, 40)
+    asked = (config, efficiency, readings, backends, profiles, spec, request, 40)
+    plan = partial(lambda: choose(*planning.question(*asked)))
     return [of_rounds(PLAN, _rounds(stage, plan))]
 
 

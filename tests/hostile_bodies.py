@@ -34,7 +34,7 @@ from hostile_values import (
 )
 from msgspec import inspect
 
-from compat_api import cancelling, efficiency
+from compat_api import cancelling, efficiency, explaining
 from compat_api.anthropic import requests as anthropic
 from compat_api.ollama import catalogue, create, pull
 from compat_api.ollama import requests as ollama
@@ -63,6 +63,7 @@ SHAPES: dict[str, Shape] = {
     "create": Shape(create.CreateBody, {"model": "made", "from": "demo", "system": "Be brief."}),
     "copy": Shape(create.CopyBody, {"source": "demo", "destination": "copied"}),
     "requests.cancel": Shape(cancelling.CancelBody, {"id": "nothing"}),
+    "routes.explain": Shape(explaining.ExplainBody, {"model": "demo", "prompt": "hello"}),
     "efficiency.choose": Shape(efficiency.EfficiencyBody, {"mode": "Balanced"}),
     "delete": Shape(create.NameBody, {"model": "copied"}),
     "openai.chat": Shape(openai.ChatBody, {"model": "demo", "messages": TURNS, "max_tokens": 2}),

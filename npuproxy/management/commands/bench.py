@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from msgspec import structs
@@ -24,12 +26,14 @@ from inference.errors import InferenceError
 from npuproxy import (
     bench_forward,
     bench_memory,
+    bench_profile,
     bench_registry,
     bench_routing,
     bench_seed,
     bench_stream,
     bench_upstream,
     bench_wire,
+    running_server,
     startup,
 )
 from npuproxy.bench_server import ServerTarget
@@ -84,6 +88,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--check", action="store_true", help="only: is the README's table one of this command"
         )
+        other.add_argument(
+            "--profile",
+            metavar="MODEL",
+            help="instead: requests of several lengths to the running server, on each --device or on all, so that it "
+            "knows what to expect of them",
+        )
         parser.add_argument("--register", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
         parser.add_argument("--seed", nargs=2, type=int, help=argparse.SUPPRESS)
         parser.add_argument("--serve-counted", type=Path, help=argparse.SUPPRESS)
@@ -108,12 +118,30 @@ class Command(BaseCommand):
                 bench_upstream.serve()
             elif options["serve_wire"]:
                 bench_stream.serve(bench_wire.application(options["serve_wire"]))
+            elif options["profile"]:
+                self._profile(options)
             elif options["check"]:
                 self._check()
             else:
                 self._measure(options)
         except (BenchError, InferenceError) as error:
             raise CommandError(str(error)) from error
+
+    def _profile(self, options: dict[str, Any]) -> None:
+        server = running_server.find(settings.DATA_DIR)
+        if server is None:
+            raise BenchError("no server is running: start one with `manage.py serve`, its figures are wanted")
+        done = bench_profile.profile(server, options["profile"], options["device"])
+        if options["as_json"]:
+            self.stdout.write(msgspec.json.format(msgspec.json.encode(done), indent=2).decode())
+        else:
+            rows = [bench_profile.HEAD, *(bench_profile.row(one) for one in done)]
+            widths = [max(len(row[column]) for row in rows) for column in range(len(bench_profile.HEAD))]
+            for row in rows:
+                cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+                self.stdout.write("  ".join(cells).rstrip())
+        if all(one.fault for one in done):
+            sys.exit(1)
 
     def _measure(self, options: dict[str, Any]) -> None:
         table = next((flag for flag in TABLES if flag and options[flag[2:]]), "")
@@ -135,7 +163,7 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def _stage(self, options: dict[str, Any]) -> Stage:
-        device, quick = options["device"], options["quick"]
+        device, quick = bench.device_of(options["device"]), options["quick"]
         if options["registry"]:
             share = bench_registry.QUICK if quick else 1
             sizes = (bench_registry.MODELS // share, bench_registry.DOWNLOADS // share)
