@@ -94,6 +94,16 @@ def test_results_are_one_turn_right_after_the_calls_and_before_what_is_said() ->
     ]
 
 
+def test_results_stand_first_in_their_turn_whatever_came_before_them() -> None:
+    late = (
+        user("?"),
+        Message(role="assistant", tool_calls=(CALL,)),
+        user("Well?"),
+        Message(role="tool", content="one", tool_call_id=CALL.id),
+    )
+    assert turns(*late)[2] == ("user", ["tool_result", "Well?"])
+
+
 def test_images_are_blocks_at_their_place_in_turns_and_results() -> None:
     image = Image(data=PNG, field="", at=2)
     messages = (

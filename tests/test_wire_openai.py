@@ -131,6 +131,9 @@ def test_images_stand_where_they_stood_in_the_text() -> None:
     (turn,) = turns(Message(role="user", content="beforeafter", images=images))
     assert [part["type"] for part in turn["content"]] == ["text", "image_url", "image_url", "text"]
     assert (turn["content"][0]["text"], turn["content"][3]["text"]) == ("before", "after")
+    images = (Image(data=PNG, field="", at=6), Image(data=JPEG, field="", at=2))
+    (mixed,) = turns(Message(role="user", content="beforeafter", images=images))
+    assert [part.get("text") for part in mixed["content"]] == ["before", None, None, "after"]
     kind, _, data = turn["content"][2]["image_url"]["url"].partition(",")
     assert kind == "data:image/jpeg;base64"
     assert base64.b64decode(data) == JPEG

@@ -75,6 +75,26 @@ def test_usage_may_be_in_the_last_chunk_or_missing() -> None:
     assert ended(fed(WIRE.reader(request()), [stream(delta("stop"))])).completion_tokens is None
 
 
+@pytest.mark.parametrize("odd", [True, -1, 2**70, "3", None, [], 1.0])
+def test_counts_that_count_nothing_are_unknown(odd: object) -> None:
+    events = fed(
+        WIRE.reader(request()), [stream(delta("stop"), {"choices": [], "usage": {"prompt_tokens": odd}})]
+    )
+    assert ended(events).prompt_tokens == (1 if odd == 1.0 and odd is not True else None)
+
+
+def test_choices_but_the_first_were_not_asked_for() -> None:
+    other = delta(content="x")
+    other["choices"][0]["index"] = 1
+    assert said(fed(WIRE.reader(request()), [stream(delta(content="a"), other, delta("stop"))])) == "a"
+
+
+@pytest.mark.parametrize("reason", ["error", "abort"])
+def test_an_end_that_is_a_failure_is_one(reason: str) -> None:
+    with pytest.raises(WireError, match=reason):
+        fed(WIRE.reader(request()), [stream(delta(content="a"), delta(reason))])
+
+
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
 def test_thoughts_have_two_names(name: str) -> None:
     chunks = (delta(role="assistant", content=None), delta(**{name: "hm"}), delta(content="4"), delta("stop"))
@@ -180,6 +200,13 @@ def test_a_stop_string_that_is_streamed_is_not_shown() -> None:
     assert ended(events).stop_sequence == "###"
 
 
+@pytest.mark.parametrize("reason", ["stop", "length"])
+def test_what_might_have_become_a_stop_string_is_shown_at_the_end(reason: str) -> None:
+    reader = WIRE.reader(request(sampling=Sampling(stop=("###",))))
+    events = fed(reader, [stream(delta(content="one ##"), delta(reason))])
+    assert (said(events), ended(events).stop_sequence) == ("one ##", "")
+
+
 @pytest.mark.parametrize("name", ["stop_reason", "matched_stop"])
 def test_the_stop_string_is_told_by_those_who_tell_it(name: str) -> None:
     for told, ours in (("END", "END"), (151645, ""), (None, "")):
@@ -201,7 +228,7 @@ def test_log_probabilities_wait_for_their_text() -> None:
     chunks = (
         logged(None, ("\ufffd", [0xC3])),
         logged("é is", ("\ufffd", [0xA9]), (" is", [32, 105, 115])),
-        logged("!", ("!", None)),
+        logged("!", ("!", None), ("<end of text>", None), (" ", None)),
         delta("stop"),
     )
     text, more, _ = fed(WIRE.reader(request(logprobs=True)), [stream(*chunks)])
@@ -212,7 +239,12 @@ def test_log_probabilities_wait_for_their_text() -> None:
         (b"\xa9", 0),
         (b" is", 1),
     ]
-    assert [(token.spelled, token.logprob) for token in more.tokens] == [(b"!", -0.5)]
+    assert [(token.spelled, token.logprob) for token in more.tokens] == [
+        (b"!", -0.5),
+        (b"<end of text>", -0.5),
+        (b" ", -0.5),
+    ]
+    assert [token.offset for token in more.tokens] == [0, 1, 1]
 
 
 def test_a_whole_answer_instead_of_a_stream_is_read_too() -> None:

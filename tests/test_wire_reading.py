@@ -128,7 +128,11 @@ def test_comments_names_and_pings_say_nothing(protocol: str) -> None:
 @SSE
 def test_data_of_several_lines_is_one_event(protocol: str) -> None:
     data = written(protocol, SAID).replace(b'"model":', b'\ndata: "model":')
-    assert fed(reader(protocol), [data]) == fed(reader(protocol), [written(protocol, SAID)])
+    for cut in (data, data.replace(b"\n", b"\r\n")):
+        for size in (1, 1000):
+            assert fed(reader(protocol), pieces(cut, size)) == fed(
+                reader(protocol), [written(protocol, SAID)]
+            )
 
 
 @EVERY
@@ -322,6 +326,12 @@ def test_a_line_without_end_is_a_failure_at_its_bound(protocol: str, begin: byte
 def test_an_event_without_end_is_a_failure_at_its_bound(line: bytes) -> None:
     with pytest.raises(WireError, match="4 MiB"):
         fed(reader("openai"), [line] * (MAX_BYTES // 65_536 + 1))
+
+
+@SSE
+def test_the_bound_is_of_one_event_and_not_of_the_answer(protocol: str) -> None:
+    events: list[Event] = [*[TextDelta("x" * 100_000)] * 50, _finish()]
+    assert len(said(fed(reader(protocol), [written(protocol, events)]))) == 5_000_000
 
 
 def test_a_long_line_is_read_in_small_pieces() -> None:
