@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import statistics
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -18,12 +19,15 @@ from compat_api.consumer import Message, Receive, Send
 from compat_api.dialect import Encoder
 from compat_api.generation import DIALECTS, GenerationConsumer
 from compat_api.urls import resolve
+from inference import engine
 from inference.bench import Row
 from inference.bench_engine import cpu_seconds, loop_factory
 from inference.bench_models import DEMO, MINILM, spec_of
 from inference.bench_rows import Stage
 from inference.bench_sides import BenchError
 from inference.bench_table import Aim, Quantity, Result, of_rounds
+from inference.config import EngineConfig
+from inference.engine import Engine
 from inference.events import Event, Finish, ReasoningDelta, Start, TextDelta
 from inference.route_facts import Route
 from inference.tokenizer import TextCodec
@@ -58,6 +62,12 @@ SOCKET: Final = {
 }
 
 
+def without_models() -> None:
+    """An engine that is never started: it takes the records of requests. Their lines would only disturb."""
+    logging.getLogger("npuproxy.request").setLevel(logging.WARNING)
+    engine.install(Engine(EngineConfig()))
+
+
 class PlayingConsumer(GenerationConsumer):
     """The driver of generations with events that exist already."""
 
@@ -71,7 +81,8 @@ class PlayingConsumer(GenerationConsumer):
         assert isinstance(request, ChatRequest)
         self.encoder = self._encoder_of(request)
         self.encode_error = self.encoder.error
-        await self.finish(await self._write_all_but_last(dialect, _played(self.tokens, self.steps)))
+        await self.finish(await self._write_all_but_last(dialect, played(self.tokens, self.steps)))
+        self.log.close(200)
 
     def _encoder_of(self, request: ChatRequest) -> Encoder:
         return DIALECTS[self.operation.name].encoder(request)
@@ -106,7 +117,8 @@ class _Line:
         return message.encode()
 
 
-async def _played(tokens: int, steps: bool) -> AsyncGenerator[list[Event], None]:
+async def played(tokens: int, steps: bool) -> AsyncGenerator[list[Event], None]:
+    """`steps`: each event in a turn of the loop of its own."""
     for event in _events(tokens):
         yield [event]
         if steps:
@@ -146,6 +158,7 @@ def _pieces(tokens: int) -> list[str]:
 def added(stage: Stage) -> list[Result]:
     """Encoding and writing, into nothing, less the same events taken and not encoded."""
     rounds = 3 if stage.quick else 25
+    without_models()
     costs: dict[str, list[float]] = {path: [] for path in BODIES}
     _events(TOKENS)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -243,6 +256,7 @@ class NoServer(ServerTarget):
 
 def application(tokens: int) -> Any:
     """ASGI: every path of BODIES plays its events; with `?plain`, as lines that are there."""
+    without_models()
     playing = type("Playing", (PlayingConsumer,), {"tokens": tokens, "steps": True})
     plain = type("Plain", (PlainConsumer,), {"tokens": tokens, "steps": True})
     _events(tokens)

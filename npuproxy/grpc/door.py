@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import grpc
@@ -35,7 +35,7 @@ MOST_CALLS: Final = 256
 """At once on one connection; further ones wait on the client's side."""
 
 _STREAMS = frozenset(("GenerateStream", "ChatStream"))
-_KINDS: Final[dict[str, type[Transport]]] = {
+KINDS: Final[dict[str, type[Transport]]] = {
     "Generate": Generation,
     "GenerateStream": Generation,
     "Chat": Generation,
@@ -59,11 +59,19 @@ class Rules(Struct, frozen=True, kw_only=True):
 class Door:
     """Use on one event loop. `start` once."""
 
-    def __init__(self, gate: Gate, addresses: Sequence[tuple[str, int]], rules: Rules) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        addresses: Sequence[tuple[str, int]],
+        rules: Rules,
+        kinds: Mapping[str, type[Transport]] = KINDS,
+    ) -> None:
+        """`kinds`: who serves each method."""
         self.port = addresses[0][1]
         self._gate = gate
         self._addresses = addresses
         self._rules = rules
+        self._kinds = kinds
         self._servers: list[grpc.aio.Server] = []
         self._health = health.aio.HealthServicer()
         self._calls: dict[Transport, asyncio.Task[Any]] = {}
@@ -113,7 +121,7 @@ class Door:
         """For gRPC the request is a stream too, so that its message is not received before the gate has judged."""
 
         async def serve(_: Any, context: Any) -> bytes:
-            call = _KINDS[method](self._gate, RESOLVED[method], context)
+            call = self._kinds[method](self._gate, RESOLVED[method], context)
             task = asyncio.current_task()
             assert task is not None
             self._calls[call] = task

@@ -78,7 +78,7 @@ class GenerateRequest(_message.Message):
     def __init__(self, prompt: _Optional[str] = ..., model: _Optional[str] = ..., annotations: _Optional[_Union[Annotations, _Mapping]] = ..., options: _Optional[_Union[Options, _Mapping]] = ..., system: _Optional[str] = ..., suffix: _Optional[str] = ..., raw: _Optional[bool] = ..., images: _Optional[_Iterable[bytes]] = ..., think: _Optional[bool] = ..., format: _Optional[str] = ..., keep_alive: _Optional[str] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
-    __slots__ = ("response", "backend_used", "routing", "stats", "from_cache", "thinking", "finish_reason")
+    __slots__ = ("response", "backend_used", "routing", "stats", "from_cache", "thinking", "finish_reason", "tool_calls")
     RESPONSE_FIELD_NUMBER: _ClassVar[int]
     BACKEND_USED_FIELD_NUMBER: _ClassVar[int]
     ROUTING_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,7 @@ class GenerateResponse(_message.Message):
     FROM_CACHE_FIELD_NUMBER: _ClassVar[int]
     THINKING_FIELD_NUMBER: _ClassVar[int]
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
+    TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
     response: str
     backend_used: str
     routing: Routing
@@ -93,10 +94,11 @@ class GenerateResponse(_message.Message):
     from_cache: bool
     thinking: str
     finish_reason: str
-    def __init__(self, response: _Optional[str] = ..., backend_used: _Optional[str] = ..., routing: _Optional[_Union[Routing, _Mapping]] = ..., stats: _Optional[_Union[Stats, _Mapping]] = ..., from_cache: _Optional[bool] = ..., thinking: _Optional[str] = ..., finish_reason: _Optional[str] = ...) -> None: ...
+    tool_calls: _containers.RepeatedCompositeFieldContainer[ToolCall]
+    def __init__(self, response: _Optional[str] = ..., backend_used: _Optional[str] = ..., routing: _Optional[_Union[Routing, _Mapping]] = ..., stats: _Optional[_Union[Stats, _Mapping]] = ..., from_cache: _Optional[bool] = ..., thinking: _Optional[str] = ..., finish_reason: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping]]] = ...) -> None: ...
 
 class GenerateStreamResponse(_message.Message):
-    __slots__ = ("token", "done", "backend_used", "stats", "thinking", "routing", "finish_reason")
+    __slots__ = ("token", "done", "backend_used", "stats", "thinking", "routing", "finish_reason", "tool_calls")
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     BACKEND_USED_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +106,7 @@ class GenerateStreamResponse(_message.Message):
     THINKING_FIELD_NUMBER: _ClassVar[int]
     ROUTING_FIELD_NUMBER: _ClassVar[int]
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
+    TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
     token: str
     done: bool
     backend_used: str
@@ -111,7 +114,8 @@ class GenerateStreamResponse(_message.Message):
     thinking: str
     routing: Routing
     finish_reason: str
-    def __init__(self, token: _Optional[str] = ..., done: _Optional[bool] = ..., backend_used: _Optional[str] = ..., stats: _Optional[_Union[Stats, _Mapping]] = ..., thinking: _Optional[str] = ..., routing: _Optional[_Union[Routing, _Mapping]] = ..., finish_reason: _Optional[str] = ...) -> None: ...
+    tool_calls: _containers.RepeatedCompositeFieldContainer[ToolCall]
+    def __init__(self, token: _Optional[str] = ..., done: _Optional[bool] = ..., backend_used: _Optional[str] = ..., stats: _Optional[_Union[Stats, _Mapping]] = ..., thinking: _Optional[str] = ..., routing: _Optional[_Union[Routing, _Mapping]] = ..., finish_reason: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping]]] = ...) -> None: ...
 
 class ToolCall(_message.Message):
     __slots__ = ("id", "name", "arguments")

@@ -91,7 +91,7 @@ class Encoder:
 
 
 def generated(text: str, calls: Sequence[pb.ToolCall], **fields: Any) -> pb.GenerateResponse:
-    return pb.GenerateResponse(response=text, **fields)
+    return pb.GenerateResponse(response=text, tool_calls=calls, **fields)
 
 
 def chatted(text: str, thinking: str, calls: Sequence[pb.ToolCall], **fields: Any) -> pb.ChatResponse:

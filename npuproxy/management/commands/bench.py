@@ -25,6 +25,7 @@ from inference.bench_sides import BenchError
 from inference.errors import InferenceError
 from npuproxy import (
     bench_forward,
+    bench_grpc,
     bench_memory,
     bench_profile,
     bench_registry,
@@ -50,7 +51,7 @@ ROWS: tuple[Row, ...] = (
 TABLES = {
     "": ROWS,
     "--registry": bench_registry.ROWS,
-    "--wire": bench_wire.ROWS,
+    "--wire": (*bench_wire.ROWS, bench_grpc.ROW),
     "--routing": (*bench_routing.ROWS, *bench_forward.ROWS),
 }
 """By the flag that asks for it."""
@@ -99,6 +100,7 @@ class Command(BaseCommand):
         parser.add_argument("--serve-counted", type=Path, help=argparse.SUPPRESS)
         parser.add_argument("--serve-stream", action="store_true", help=argparse.SUPPRESS)
         parser.add_argument("--serve-upstream", action="store_true", help=argparse.SUPPRESS)
+        parser.add_argument("--serve-grpc", type=int, help=argparse.SUPPRESS)
         parser.add_argument("--serve-wire", type=int, help=argparse.SUPPRESS)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -116,6 +118,8 @@ class Command(BaseCommand):
                 bench_stream.serve()
             elif options["serve_upstream"]:
                 bench_upstream.serve()
+            elif options["serve_grpc"]:
+                bench_grpc.serve(options["serve_grpc"])
             elif options["serve_wire"]:
                 bench_stream.serve(bench_wire.application(options["serve_wire"]))
             elif options["profile"]:
