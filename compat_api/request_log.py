@@ -153,6 +153,8 @@ class RequestLog:
             error=error,
             priority=self.priority,
             key=self._key.name if self._key is not None else "",
+            endpoint=self._operation.path,
+            dialect=self._operation.dialect,
         )
 
 

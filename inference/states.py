@@ -94,6 +94,8 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     priority: int = 1
     key: str = ""
     """Name of the API key that asked; '' for none."""
+    endpoint: str = ""
+    dialect: str = ""
 
 
 class RunningRequest(Struct, frozen=True, kw_only=True):

@@ -77,6 +77,7 @@ class Lifecycle:
         self._run(watch.run())
         self._run(USE.keep())
         self._run(self._records.keep())
+        self._run(self._records.requests.keep())
         self._run(publisher.current().run())
         self._run(self._profiles.keep())
         self._run(PullFigures().keep())

@@ -211,6 +211,12 @@ LOG_LEVEL = env.env_choice(
     "NPU_PROXY_LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO", "what is logged"
 )
 LOG_FILE = env.env_path("NPU_PROXY_LOG_FILE", None, "log to this file as well", shown="–")
+LOG_DAYS = env.env_int(
+    "NPU_PROXY_LOG_DAYS",
+    30,
+    "days for which rows of requests are kept, without texts (`manage.py requests export`, admin); 0: none are",
+    most=36_500,
+)
 EVENT_LOOP = env.env_choice(
     "NPU_PROXY_EVENT_LOOP",
     ("auto", "selector"),

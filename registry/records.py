@@ -25,6 +25,7 @@ from inference.states import DeviceState, RequestRecord
 from registry import devices, store
 from registry.database_thread import DatabaseThread
 from registry.models import CompileCache, Device, Usage
+from registry.request_rows import RequestRows
 from registry.watching import Stamps
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Records:
         self._followed: tuple[int, int] = (-1, -1)
         self._budgets: dict[str, int] = {}
         self._thread = DatabaseThread("records")
+        self.requests = RequestRows()
         self._writing: asyncio.Task[None] | None = None
         self._failing = False
 
@@ -93,7 +95,8 @@ class Records:
             tally.used_at = timezone.now()
 
     def used(self, record: RequestRecord) -> None:
-        """Failed requests and those that ran nowhere are no use of a model."""
+        """Every request has a row; failed ones and those that ran nowhere are no use of a model."""
+        self.requests.add(record)
         if record.status != 200 or record.route is None or not record.route.executed:
             return
         if (tally := self._tally(record.model, record.route.executed)) is not None:
@@ -124,6 +127,7 @@ class Records:
         if self._writing is not None:
             await self._writing
         await self.write()
+        await self.requests.close()
         await asyncio.to_thread(self._thread.close)
 
     async def follow(self, engine: Engine, stamps: Stamps) -> None:

@@ -14,7 +14,7 @@ import pytest
 from conftest import RunningServer, Serve, start_server
 from hub_process import Hub
 from playwright.sync_api import Browser, Page, expect
-from test_supervision import worker_of
+from workers import worker_of
 
 pytestmark = pages.needs_chromium
 PHONE = {"width": 360, "height": 740}

@@ -7,6 +7,7 @@ from registry.admin.compile_cache import CompileCacheAdmin
 from registry.admin.device import DeviceAdmin
 from registry.admin.download import DownloadAdmin
 from registry.admin.model import ModelAdmin
+from registry.admin.request_log import RequestLogAdmin
 from registry.admin.usage import UsageAdmin
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "DeviceAdmin",
     "DownloadAdmin",
     "ModelAdmin",
+    "RequestLogAdmin",
     "UsageAdmin",
 ]

@@ -10,6 +10,7 @@ from registry.models.download import Download
 from registry.models.efficiency import EfficiencyChoice
 from registry.models.model import Model
 from registry.models.profile import AnswerLengths, Profile
+from registry.models.request_log import RequestLog
 from registry.models.usage import Usage
 from registry.models.verification import Verification
 
@@ -26,6 +27,7 @@ __all__ = [
     "EfficiencyChoice",
     "Model",
     "Profile",
+    "RequestLog",
     "Stamped",
     "Usage",
     "Verification",
