@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -42,7 +43,7 @@ def browser(db: None) -> Browser:
     return Browser()
 
 
-def listed(browser: Browser, **query: str) -> list[str]:
+def listed(browser: Browser, **query: Any) -> list[str]:
     return cells(browser.get("/requestlog/", **query), "request_id")
 
 
