@@ -16,6 +16,7 @@ from msgspec import structs
 from inference.errors import (
     BadRequest,
     BreakerOpen,
+    CapabilityMissing,
     ContextLengthExceeded,
     DeviceUnavailable,
     InferenceError,
@@ -120,6 +121,8 @@ def _nothing_left(facts: Facts, candidates: tuple[Candidate, ...]) -> InferenceE
     real = [candidate for candidate in candidates if candidate.available and not candidate.incapable]
     if not real:
         for candidate in candidates:
+            if candidate.incapable and not candidate.local:
+                return CapabilityMissing(f"{candidate.device} {candidate.incapable}")
             if candidate.incapable:
                 return DeviceUnavailable(f"{candidate.device} cannot answer: {candidate.incapable}")
         if faults := [f"{c.device}: {c.fault}" for c in candidates if c.fault]:

@@ -83,7 +83,7 @@ class RemoteBackend:
     ) -> Candidate:
         offer = self.offer(spec, request.model if request else "")
         fault = self.health.fault
-        incapable = "" if offer or fault else "it does not offer this model"
+        incapable = "" if offer or fault else "does not offer this model"
         if offer and isinstance(request, ChatRequest | EmbedRequest) and not self._can_pass(request):
             incapable = self.wire.refuses(request)
         limit = offer.listed.context_length if offer and not spec.remote else 0
