@@ -137,7 +137,8 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
             for name, value in self.scope["headers"]
             if name in _OF_THE_API
         )
-        return structs.replace(request, source=Source(operation=self.operation.name, body=body, headers=told))
+        known = request.source or Source(operation=self.operation.name, body=body)
+        return structs.replace(request, source=structs.replace(known, headers=told))
 
     async def find(self, model: str) -> ModelSpec:
         self.log.model = model

@@ -13,10 +13,12 @@ from compat_api.consumer import InferenceConsumer, off_loop
 from compat_api.dialect import JSON_UTF8, Dialect, Encoder, Preload, Several
 from compat_api.errors import Failure, Headers
 from compat_api.several import merged
+from compat_api.unread import passing_on
 from inference import engine
-from inference.errors import CapabilityMissing, ContextLengthExceeded, WorkerDied
+from inference.errors import BadRequest, CapabilityMissing, ContextLengthExceeded, WorkerDied
 from inference.events import Event, Finish, Passed, Start
 from inference.types import ChatRequest, ModelSpec
+from registry import store
 
 Batches = AsyncGenerator[list[Event], None]
 
@@ -41,7 +43,7 @@ class GenerationConsumer(InferenceConsumer):
 
     async def handle(self, body: bytes) -> None:
         dialect = self.dialect()
-        parsed = await off_loop(dialect.parse, body)
+        parsed = await self._parsed(dialect, body)
         if isinstance(parsed, Preload):
             await self._preload(parsed)
             return
@@ -54,6 +56,8 @@ class GenerationConsumer(InferenceConsumer):
         if dialect.zero_is_none and first.sampling.max_tokens == 0 and not spec.remote:
             await self._prompts_alone(dialect, spec, parsed)
             return
+        if isinstance(parsed, Several) and spec.remote:
+            parsed = passing_on(self.operation, body, spec) or parsed
         if isinstance(parsed, Several):
             await self._several(dialect, spec, parsed)
             return
@@ -64,6 +68,15 @@ class GenerationConsumer(InferenceConsumer):
             await self._stream(dialect, spec, request)
         else:
             await self._whole(dialect, spec, request)
+
+    async def _parsed(self, dialect: Dialect, body: bytes) -> ChatRequest | Preload | Several:
+        try:
+            return await off_loop(dialect.parse, body)
+        except BadRequest:
+            unread = passing_on(self.operation, body)
+            if unread is None or store.peek(unread.model) is not None:
+                raise
+            return unread
 
     def dialect(self) -> Dialect:
         return DIALECTS[self.operation.name]

@@ -185,6 +185,8 @@ class Engine:
 
     async def unload(self, spec: ModelSpec) -> bool:
         """After the running requests of its worker, pinned or not; False when it was not loaded."""
+        if spec.remote:
+            return await self.remotes.unload(spec)
         return await self._pool.unload(spec.load_key)
 
     async def devices(self) -> tuple[DeviceState, ...]:

@@ -95,6 +95,13 @@ class Remotes:
             asked.sort(key=lambda backend: backend.rank(spec, request.model))
         return tuple([backend.candidate_for(spec, request) for backend in asked])
 
+    async def unload(self, spec: ModelSpec) -> bool:
+        """Wherever that can be asked for; whether it was loaded nobody says."""
+        for backend in list(self.backends.values()):
+            if backend.offer(spec) and not backend.health.fault:
+                await backend.load(spec, 0)
+        return False
+
     def counts(self, id: str) -> bool:
         """It counts the tokens of a prompt without an answer."""
         return self.backends[id].spec.protocol == "anthropic"

@@ -225,3 +225,32 @@ def test_the_state_of_other_servers_is_seen(front: RunningServer) -> None:
     assert (found["CPU"]["local"], found["by-openai"]["local"]) == (True, False)
     assert found["by-openai"]["available"] is True
     assert found["by-openai"]["class"] == "dgpu"
+
+
+def test_fields_that_are_refused_here_pass_to_a_server_of_the_same_dialect(
+    server: RunningServer, front: RunningServer
+) -> None:
+    odd = {"logit_bias": {"5": 1}}
+    _, direct, _ = ask(server, "/v1/chat/completions", chat("demo", **odd))
+    status, answer, _ = ask(front, "/v1/chat/completions", chat("openai/demo", **odd))
+    assert status == 400
+    assert answer["error"]["message"] == f"by-openai: {direct['error']['message']}"
+    status, answer, _ = ask(front, "/v1/chat/completions", chat("ollama/demo", **odd))
+    assert status == 400
+    assert "by-ollama" not in answer["error"]["message"], "what cannot be translated is refused here"
+
+
+def test_several_answers_pass_as_one_request(front: RunningServer) -> None:
+    status, answer, headers = ask(front, "/v1/chat/completions", chat("openai/demo", n=2))
+    assert (status, len(answer["choices"])) == (200, 2)
+    assert headers["x-npu-proxy-device"] == "by-openai/CPU"
+    assert answer["usage"]["completion_tokens"] == 10
+    status, answer, _ = ask(front, "/v1/chat/completions", chat("ollama/demo", n=2))
+    assert (status, len(answer["choices"])) == (200, 2)
+
+
+def test_a_model_behind_is_loaded_and_let_go_by_ollamas_empty_request(front: RunningServer) -> None:
+    for keep_alive, reason in ((60, "load"), (0, "unload")):
+        body = {"model": "ollama/demo", "keep_alive": keep_alive, "stream": False}
+        status, answer, _ = ask(front, "/api/generate", body)
+        assert (status, answer["done_reason"]) == (200, reason)

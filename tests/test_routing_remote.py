@@ -50,8 +50,8 @@ def alone(**changes: Any) -> Facts:
     return facts(0, preferred=(), **changes)
 
 
-PERFORM = {"stored_mode": "Performance", "mode": PERFORMANCE}
-SAVE = {"stored_mode": "Efficiency", "mode": EFFICIENCY}
+PERFORM: dict[str, Any] = {"stored_mode": "Performance", "mode": PERFORMANCE}
+SAVE: dict[str, Any] = {"stored_mode": "Efficiency", "mode": EFFICIENCY}
 
 
 @pytest.mark.parametrize(

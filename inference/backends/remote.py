@@ -37,6 +37,7 @@ _MANY = 1_000_000
 _UNLIKE = (400, 422)
 """What a server says that does not know a field."""
 _NOT_THERE = (404, 405)
+_NOT_ITS_API = "does not speak the API of this request, which cannot be translated"
 
 
 class RemoteBackend:
@@ -85,7 +86,8 @@ class RemoteBackend:
         fault = self.health.fault
         incapable = "" if offer or fault else "does not offer this model"
         if offer and isinstance(request, ChatRequest | EmbedRequest) and not self._can_pass(request):
-            incapable = self.wire.refuses(request)
+            unread = request.source is not None and request.source.alone
+            incapable = _NOT_ITS_API if unread else self.wire.refuses(request)
         limit = offer.listed.context_length if offer and not spec.remote else 0
         opened = self._breaker.retry_after_s()
         if not opened and self._breaker.half_open and self.queue.running:
@@ -203,7 +205,8 @@ class RemoteBackend:
                 if path.path != "/v1/responses" or error.status not in _NOT_THERE:
                     raise
                 self._lacks.add(path.path)  # most servers have chats alone
-        if why := self.wire.refuses(job.request):
+        unread = job.request.source is not None and job.request.source.alone
+        if why := _NOT_ITS_API if unread else self.wire.refuses(job.request):
             raise RemoteRefused(self.id, 400, why)
         return await self._translated(job, offer)
 
