@@ -144,8 +144,9 @@ def test_vectors_are_the_same_as_the_official_client_gets(server: RunningServer,
 @EVERY
 def test_the_models_are_listed(server: RunningServer, protocol: str) -> None:
     wire = WIRES[protocol]
-    body = httpx.get(server.url + wire.models_path, headers=wire.headers("any"), timeout=30).content
-    listed = {model.id.removesuffix(":latest"): model for model in wire.models(body)}
+    reply = httpx.get(server.url + wire.models_path, headers=wire.headers("any"), timeout=30)
+    assert reply.status_code == 200, reply.text
+    listed = {model.id.removesuffix(":latest"): model for model in wire.models(reply.content)}
     assert "demo" in listed
     if protocol == "ollama":
         assert listed["demo"].parameter_count > 1_000_000
