@@ -99,6 +99,10 @@ def doubts(row: Backend) -> list[str]:
     """What may stand in a row and is worth a word, each with its way out."""
     parts = urlsplit(row.url)
     said = []
+    try:
+        row.spec()
+    except (SealBroken, ValueError) as error:
+        said.append(f"it is left out: {error}")
     if is_here(row.url, settings.PORT):
         said.append(f"{row.url} is this server itself, so it is left out; give the other server's port")
     if parts.scheme == "http" and row.sealed_key and not _is_near(parts.hostname or ""):

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from admin_pages import Browser, cells, said
+from admin_pages import Browser, cells, engine_in_this_process, said
 from django.contrib.admin.models import LogEntry
+from pytest_django import Settings
+from scripted_server import OPENAI_MODELS, scripted
+from server_rows import eventually
 
+from registry import backends
 from registry.models import Backend
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -116,3 +120,37 @@ def test_a_failed_test_says_what_mends_it_and_names_no_key() -> None:
     assert words.startswith("No answer from cellar: it cannot be reached")
     assert words.endswith("start it, or give the port on which it listens")
     assert KEY not in words
+
+
+def test_the_list_shows_how_each_is_now_where_this_process_is_the_server(settings: Settings) -> None:
+    with scripted({"/v1/models": OPENAI_MODELS}) as upstream, engine_in_this_process() as server:
+        Backend(name="cellar", protocol="openai", url=upstream.url, slots=2).save()
+        Backend(name="gone", protocol="ollama", url="http://127.0.0.1:9").save()
+        assert server.loop is not None
+        server.loop.call_soon_threadsafe(server.follow_remotes, backends.specs(0))
+        browser = Browser()
+        page = eventually(lambda: _both(browser.get("/backend/")))
+        assert cells(page, "models") == ["2", "–"]
+        assert cells(page, "work") == ["none", "none"]
+        assert "m-7b" in page
+        server.loop.call_soon_threadsafe(server.follow_remotes, ())
+        sealed, ours = Backend.objects.get(name="cellar"), settings.SECRET_KEY
+        settings.SECRET_KEY = "of another data folder"
+        sealed.set_key(KEY)
+        sealed.save()
+        settings.SECRET_KEY = ours
+        page = eventually(lambda: _left_out(browser.get("/backend/")))
+        assert KEY not in page
+
+
+def _both(page: str) -> str:
+    first, second = cells(page, "health")
+    return page if first == "well" and "cannot be reached" in second else ""
+
+
+def _left_out(page: str) -> str:
+    return (
+        page
+        if "not asked it is left out: the key of a backend was sealed by" in cells(page, "health")[0]
+        else ""
+    )

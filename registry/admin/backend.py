@@ -203,7 +203,8 @@ class BackendAdmin(PageActions):
             return cells.tag("unknown", title="this process is not the server")
         found = _state(row)
         if found is None:
-            return cells.tag("left out", "warn", "; ".join(backends.doubts(row)) or "the log says why")
+            why = next(iter(backends.doubts(row)), "the server will follow in a moment")
+            return format_html('{} <span class="why">{}</span>', cells.tag("not asked", "warn"), why)
         if found.healthy:
             return cells.tag("well", "good")
         return format_html('{} <span class="why">{}</span>', cells.tag("not well", "bad"), found.fault)
