@@ -6,6 +6,7 @@ from registry.admin.backend import BackendAdmin
 from registry.admin.compile_cache import CompileCacheAdmin
 from registry.admin.device import DeviceAdmin
 from registry.admin.download import DownloadAdmin
+from registry.admin.efficiency import EfficiencyAdmin
 from registry.admin.model import ModelAdmin
 from registry.admin.request_log import RequestLogAdmin
 from registry.admin.usage import UsageAdmin
@@ -17,6 +18,7 @@ __all__ = [
     "CompileCacheAdmin",
     "DeviceAdmin",
     "DownloadAdmin",
+    "EfficiencyAdmin",
     "ModelAdmin",
     "RequestLogAdmin",
     "UsageAdmin",
