@@ -7,6 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from inference.modes import STABLE_S
+
 
 class EngineConfig(Struct, frozen=True, kw_only=True):
     """Every value has the default of its variable."""
@@ -36,6 +38,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     """Below which the kernel's readings lie: /sys and /proc."""
     quiet_hours: str = ""
     """As `inference.machine_state.quiet_hours` reads them; '' for the usual ones on a machine with a battery."""
+    auto_mode_s: float = STABLE_S
+    """The machine must ask for another mode for so long before Auto stands for it."""
     measured_routing: bool = False
     """Always by score, never by the chain."""
     loopback_channel: bool = False

@@ -28,6 +28,13 @@ def resolve_device(name: str, known: tuple[str, ...]) -> str:
     return next((device for device in known if device.startswith(f"{name}.")), name)
 
 
+def expanded(order: tuple[str, ...], there: tuple[str, ...]) -> tuple[str, ...]:
+    """The chain with every device of a class in the place of its name, the first of them first; each once."""
+    found = ([device for device in there if device.startswith(f"{name}.")] for name in order)
+    named = ((name,) if name in there else among or (name,) for name, among in zip(order, found, strict=True))
+    return tuple(dict.fromkeys(device for among in named for device in among))
+
+
 def target(wish: str, known: tuple[str, ...], there: tuple[str, ...] | None = None) -> str:
     """The device the caller named: one of those that are `there`, else one that is known. Raises BadRequest for a name
     that no device can have."""

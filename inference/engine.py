@@ -33,7 +33,7 @@ from inference.errors import (
 from inference.events import Embeddings, Event
 from inference.explanation import Explanation, explain
 from inference.machine_state import conditions
-from inference.modes import LOOK_S, Efficiency
+from inference.modes import Efficiency
 from inference.pool import Pool
 from inference.profiles import Profiles
 from inference.remote import RemoteSpec
@@ -74,7 +74,7 @@ class Engine:
         self._backends: dict[str, Backend] = {}
         shared = (self._pool, self.texts, self.profiles, Ledger(self.telemetry))
         self._watch = DeviceWatch(config, *shared, self._backends, self._emulated)
-        self.efficiency = Efficiency()
+        self.efficiency = Efficiency(stable_s=config.auto_mode_s)
         self.remotes = remotes.Remotes(config.max_queue)
         self._records: deque[RequestRecord] = deque(maxlen=RECORDS)
         self._active = 0
@@ -308,7 +308,7 @@ class Engine:
             readings = self.telemetry.readings()
             now = conditions(readings, self.config.quiet_hours, time.localtime().tm_hour)
             self.efficiency.observe(now, time.monotonic())
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(self.efficiency.look_s)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

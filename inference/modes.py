@@ -135,12 +135,18 @@ def resolve(now: Conditions) -> Resolved:
 class Efficiency:
     """The mode that was chosen, and the one that counts now. Seconds come from the caller's monotonic clock."""
 
-    def __init__(self, stored: str = AUTO) -> None:
+    def __init__(self, stored: str = AUTO, stable_s: float = STABLE_S) -> None:
         """`stored`: one of NAMES."""
+        self._stable_s = stable_s
         self._seen: Conditions | None = None
         self._wanted = resolve(Conditions())
         self._wanted_since = 0.0
         self.choose(stored)
+
+    @property
+    def look_s(self) -> float:
+        """Between two looks at the machine."""
+        return min(LOOK_S, max(1.0, self._stable_s / 3))
 
     def choose(self, name: str) -> None:
         """Counts at once; Auto by the latest look at the machine."""
@@ -148,7 +154,7 @@ class Efficiency:
         self.now = resolve(self._seen or Conditions()) if name == AUTO else _chosen(name)
 
     def observe(self, conditions: Conditions, seconds: float) -> None:
-        """The first look decides; later ones when they have said the same for STABLE_S."""
+        """The first look decides; later ones when they have said the same for `stable_s`."""
         first, self._seen = self._seen is None, conditions
         found = resolve(conditions)
         if found.mode is not self._wanted.mode:
@@ -156,7 +162,7 @@ class Efficiency:
         self._wanted = found
         if self.stored != AUTO:
             return
-        if found.mode is self.now.mode or first or seconds - self._wanted_since >= STABLE_S:
+        if found.mode is self.now.mode or first or seconds - self._wanted_since >= self._stable_s:
             self.now = found
 
 

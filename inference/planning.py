@@ -8,7 +8,7 @@ from msgspec import structs
 
 from inference.backend import Backend
 from inference.config import EngineConfig
-from inference.device_names import chain, resolve_device, target
+from inference.device_names import chain, expanded, target
 from inference.machine_state import heat
 from inference.modes import Efficiency
 from inference.profiles import Profiles
@@ -59,9 +59,7 @@ def question(
     there += tuple(name for name in known if name not in backends)
     facts = Facts(
         prompt_tokens=prompt_tokens,
-        preferred=()
-        if spec.remote
-        else tuple(dict.fromkeys([resolve_device(name, there) for name in order])),
+        preferred=() if spec.remote else expanded(order, there),
         target=target(wishes.device, known or tuple(backends), there),
         allowed=wishes.allowed,
         strict=wishes.strict,

@@ -165,7 +165,9 @@ def _within_limits(facts: Facts, wanted: str, usable: list[Candidate], faults: d
         else:
             over.append((why, c.device))
             faults[c.device] = _limit_fault(facts, why)
-    over.sort(key=lambda pair: pair[0].ratio)
+    over.sort(
+        key=lambda pair: (pair[0].ratio, costs[pair[1]].watts)
+    )  # devices share their package's heat and fans
     if not within and facts.strict:
         figures = "; ".join([f"{device} {why.limit}: {why.figures}" for why, device in over])
         raise DeviceUnavailable(f"no device is within the limits: {figures}")

@@ -28,6 +28,7 @@ class DeviceSettings(Struct, frozen=True):
     measured_routing: bool
     mode: str
     quiet_hours: str
+    auto_mode_s: float
     sysfs_root: Path
 
 
@@ -120,5 +121,10 @@ def _choice() -> dict[str, Any]:
             "",
             "22-7 with a battery, else off",
             "hours, local time, in which the mode Auto is Quiet, such as `22-7`; or `off`",
+        ),
+        "auto_mode_s": env.env_seconds(
+            "NPU_PROXY_AUTO_MODE_AFTER",
+            30,
+            "seconds for which the state of the machine must ask for another mode before Auto changes to it",
         ),
     }

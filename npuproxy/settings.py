@@ -249,6 +249,7 @@ ENGINE = EngineConfig(
     busy_wait_s=_DEVICES.busy_wait_s,
     measured_routing=_DEVICES.measured_routing,
     quiet_hours=_DEVICES.quiet_hours,
+    auto_mode_s=_DEVICES.auto_mode_s,
     loopback_channel=EVENT_LOOP == "selector",
     sysfs_root=_DEVICES.sysfs_root,
 )

@@ -88,8 +88,15 @@ def unplug(machine: Machine) -> None:
         machine.set(battery, 5_000_000)
 
 
+def without_joules(machine: Machine) -> None:
+    """A counter that stands still would be measured as no power at all; without one watts stay assumed."""
+    for zone in machine.path("/sys/class/powercap").iterdir():
+        zone.unlink()
+
+
 def test_charger_battery_and_heat_change_where_requests_go(serve: Serve, tmp_path: Path) -> None:
     machine = laptop(tmp_path / "machine")
+    without_joules(machine)
     server = serve(
         NPU_PROXY_SYSFS_ROOT=str(machine.root),
         NPU_PROXY_NPU_EMULATION="true",
@@ -110,3 +117,50 @@ def test_charger_battery_and_heat_change_where_requests_go(serve: Serve, tmp_pat
     assert efficiency(server)["mode"] == "Auto"
     assert efficiency(server)["reason"] == "on battery, 13 % left"
     assert route(server) == ("NPU", "battery")
+
+
+FAN, HEAT = "/sys/class/hwmon/hwmon2/fan1_input", "/sys/class/hwmon/hwmon10/temp1_input"
+
+
+def thermal(server: RunningServer) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(f"{server.url}/thermal", timeout=30).json()
+    return {name: field["value"] for name, field in found["system"].items() if isinstance(field, dict)}
+
+
+def follows(server: RunningServer, mode: str, wanted: tuple[str, str], **seen: float | bool) -> None:
+    """/thermal shows it, Auto stands for that mode, and a short chat goes there, for that reason."""
+    eventually(lambda: seen.items() <= thermal(server).items())
+    eventually(lambda: thermal(server) and efficiency(server)["effective_mode"] == mode)
+    assert efficiency(server)["mode"] == "Auto"
+    assert route(server) == wanted
+
+
+def test_each_state_of_a_laptop_sends_requests_where_its_mode_says(serve: Serve, tmp_path: Path) -> None:
+    """With less patience than by default: what is waited for is the same."""
+    machine = laptop(tmp_path / "machine")
+    without_joules(machine)
+    server = serve(
+        NPU_PROXY_SYSFS_ROOT=str(machine.root),
+        NPU_PROXY_NPU_EMULATION="true",
+        NPU_PROXY_MAX_PROMPT_LEN="256",
+        NPU_PROXY_DEVICE="CPU",
+        NPU_PROXY_QUIET_HOURS="off",
+        NPU_PROXY_AUTO_MODE_AFTER="2",
+    ).wait_until_ready()
+    for device in ("CPU", "NPU"):
+        route(server, device)
+    follows(server, "Performance", ("CPU", "preferred"), on_battery=False, mean_temperature=52, mean_fan=24)
+    machine.set(AC, 0)
+    follows(server, "Balanced", ("CPU", "preferred"), on_battery=True, battery=87.5)
+    for battery in BATTERIES:
+        machine.set(battery, 5_700_000)
+    follows(server, "UltraEfficiency", ("NPU", "battery"), battery=15.0)
+    assert efficiency(server)["limits"] == {"max_watts": 10, "max_fan_percent": 30, "max_celsius": 65}
+    machine.set(AC, 1)
+    machine.set(FAN, 4500)
+    follows(server, "Quiet", ("NPU", "limit_relaxed"), on_battery=False, mean_fan=90)
+    machine.set(FAN, 1200)
+    machine.set(HEAT, 80_000)
+    follows(server, "Efficiency", ("NPU", "limit_relaxed"), mean_fan=24, mean_temperature=80)
+    machine.set(HEAT, 52_000)
+    follows(server, "Performance", ("CPU", "preferred"), mean_temperature=52)

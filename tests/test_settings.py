@@ -207,6 +207,7 @@ def test_every_engine_variable_arrives_in_the_engine(tmp_path: Path) -> None:
         NPU_PROXY_BUSY_WAIT_MS="500",
         NPU_PROXY_ROUTING="measured",
         NPU_PROXY_QUIET_HOURS="21-6",
+        NPU_PROXY_AUTO_MODE_AFTER="5",
         NPU_PROXY_SYSFS_ROOT=str(tmp_path / "host"),
     )
     assert isinstance(default, dict)
@@ -234,6 +235,7 @@ def test_every_engine_variable_arrives_in_the_engine(tmp_path: Path) -> None:
         "busy_wait_s": 0.5,
         "measured_routing": True,
         "quiet_hours": "21-6",
+        "auto_mode_s": 5,
         "sysfs_root": str(tmp_path / "host"),
     }
     assert not [name for name in default if default[name] == changed[name]], "a field that no variable sets"
