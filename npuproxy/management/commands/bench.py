@@ -33,6 +33,7 @@ from npuproxy import (
     bench_seed,
     bench_stream,
     bench_upstream,
+    bench_waiting,
     bench_wire,
     running_server,
     startup,
@@ -52,7 +53,7 @@ TABLES = {
     "": ROWS,
     "--registry": bench_registry.ROWS,
     "--wire": (*bench_wire.ROWS, bench_grpc.ROW),
-    "--routing": (*bench_routing.ROWS, *bench_forward.ROWS),
+    "--routing": (*bench_routing.ROWS, *bench_forward.ROWS, *bench_waiting.ROWS),
 }
 """By the flag that asks for it."""
 README = Path(__file__).resolve().parents[3] / "README.md"
