@@ -124,8 +124,12 @@ def embedding_device(
     """
     if config.embedding_device != "auto":
         return config.embedding_device, config.busy_wait_s
-    if all(candidate.expected_s is not None for candidate in candidates):
-        return "AUTO", 0.0
+    times = {
+        found.device: found.expected_s for found in candidates if found.available and not found.incapable
+    }
+    measured = {device: seconds for device, seconds in times.items() if seconds is not None}
+    if times and len(measured) == len(times):
+        return min(measured, key=measured.__getitem__), 0.0
     texts = len(request.ids or request.texts) if isinstance(request, EmbedRequest) else 0
     has_npu = any(candidate.kind == "npu" and candidate.available for candidate in candidates)
     return ("NPU" if has_npu and texts <= FEW_TEXTS else "CPU"), 0.0

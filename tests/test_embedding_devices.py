@@ -9,7 +9,6 @@ import httpx
 import pytest
 from conftest import RunningServer
 from engines import DEMO, MINILM, babble, events_of, run, running_engine, until
-from server_rows import eventually
 
 from inference.backends.local import BATCHING_SLOTS
 from inference.config import EngineConfig
@@ -39,8 +38,15 @@ def texts(count: int) -> EmbedRequest:
             "measured on every device",
             "auto",
             texts(1),
+            (Candidate(device="NPU", kind="npu", expected_s=2), Candidate(device="CPU", expected_s=1)),
+            "CPU",
+        ),
+        (
+            "measured on every device, and the NPU is faster with many",
+            "auto",
+            texts(40),
             (Candidate(device="NPU", kind="npu", expected_s=1), Candidate(device="CPU", expected_s=2)),
-            "AUTO",
+            "NPU",
         ),
         (
             "measured on one",
@@ -98,16 +104,13 @@ def embed(server: RunningServer, count: int, **headers: str) -> httpx.Response:
     return answer
 
 
-@pytest.mark.parametrize(
-    ("count", "device", "executed"),
-    [(1, "NPU", "NPU (emulated)"), (3, "NPU", "NPU (emulated)"), (4, "CPU", "CPU"), (40, "CPU", "CPU")],
-)
-def test_the_number_of_texts_decides_where_they_run(
-    npu_server: RunningServer, count: int, device: str, executed: str
-) -> None:
-    headers = embed(npu_server, count).headers
-    assert (headers["X-Backend-Used"], headers["X-NPU-Proxy-Device"]) == (device, executed)
-    assert headers["X-NPU-Proxy-Fallback"] == "false"
+def test_the_number_of_texts_decides_where_they_run(npu_server: RunningServer) -> None:
+    """Until both devices were measured three times: this is the first test that embeds there."""
+    on_npu, on_cpu = ("NPU", "NPU (emulated)", "false"), ("CPU", "CPU", "false")
+    for count, wanted in ((1, on_npu), (3, on_npu), (4, on_cpu), (40, on_cpu)):
+        headers = embed(npu_server, count).headers
+        found = (headers["X-Backend-Used"], headers["X-NPU-Proxy-Device"], headers["X-NPU-Proxy-Fallback"])
+        assert found == wanted, count
 
 
 def test_a_text_does_not_wait_for_the_npu_while_an_answer_runs_there(npu_server: RunningServer) -> None:
@@ -123,13 +126,9 @@ def test_a_text_does_not_wait_for_the_npu_while_an_answer_runs_there(npu_server:
     ) as answer:
         assert answer.headers["X-Backend-Used"] == "NPU"
         headers = embed(npu_server, 1).headers
-        assert (headers["X-Backend-Used"], headers["X-NPU-Proxy-Fallback-Reason"]) == ("CPU", "busy")
+        assert headers["X-Backend-Used"] == "CPU"
+        assert headers.get("X-NPU-Proxy-Fallback-Reason", "busy") == "busy", "or the CPU was measured faster"
         assert float(headers["X-NPU-Proxy-Queue-Ms"]) == 0
-
-    def free_again() -> bool:
-        return embed(npu_server, 1).headers["X-Backend-Used"] == "NPU"
-
-    eventually(free_again)
 
 
 def test_a_text_that_must_run_on_a_busy_npu_waits_for_its_turn(npu_server: RunningServer) -> None:
