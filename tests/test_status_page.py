@@ -201,6 +201,38 @@ def test_a_request_row_invents_no_figure() -> None:
 
 
 @pytest.mark.parametrize(
+    ("joules", "source", "shown"),
+    [
+        (None, "unknown", "–"),
+        (5.0, "measured", "0.50"),
+        (25.0, "estimated", "~2.5"),
+        (0.0, "measured", "0.00"),
+    ],
+)
+def test_energy_says_when_it_was_not_measured(joules: float | None, source: str, shown: str) -> None:
+    record = RequestRecord(
+        id="r", time=0.0, operation="chat", model="m", status=200, completion_tokens=10,
+        energy_j=joules, energy_source=source,
+    )  # fmt: skip
+    assert rows.request(record)["energy"] == shown
+
+
+def test_another_server_shows_its_health_and_its_breaker() -> None:
+    away = DeviceState(
+        id="box", full_name="Box", available=True, slots=4, running=0, waiting=0, local=False, protocol="ollama",
+        healthy=False, fault="connection refused", breaker="half_open", models=("a", "b"),
+    )  # fmt: skip
+    row = rows.device(away, None, ())
+    assert (row["tags"], row["fault"], row["offers"]) == (
+        ["ollama", "breaker half open"],
+        "connection refused",
+        "2 models",
+    )
+    local = DeviceState(id="CPU", full_name="", available=True, slots=1, running=0, waiting=0)
+    assert [rows.device(local, None, ())[name] for name in ("fault", "offers")] == ["", ""]
+
+
+@pytest.mark.parametrize(
     ("steps", "shown"),
     [
         (("NPU", "NPU", "NPU"), "NPU"),

@@ -63,7 +63,8 @@ def machine(readings: Readings) -> str:
 def device(state: DeviceState, found: DeviceReadings | None, models: Iterable[LoadedModel]) -> Row:
     """What nobody measured is left out: an emulated NPU has no heat of its own."""
     read = None if state.emulated else found
-    tags = ["emulated on the CPU"] if state.emulated else []
+    tags = ["emulated on the CPU"] if state.emulated else [] if state.local else [state.protocol]
+    tags += [f"breaker {spaced(state.breaker)}"] if state.breaker != "closed" else []
     if read is not None and read.throttling.value:
         tags.append(spaced(f"slowed by {' and '.join(read.throttling.reasons)}"))
     if read is not None and read.asleep:
@@ -74,6 +75,8 @@ def device(state: DeviceState, found: DeviceReadings | None, models: Iterable[Lo
     return {
         "name": state.id,
         "about": (state.full_name or "unknown") if state.available else state.fault or "not on this machine",
+        "fault": state.fault or "does not answer" if state.available and not state.healthy else "",
+        "offers": f"{len(state.models)} models" if state.models else "",
         "state": "" if state.available else "away",
         "tags": tags,
         "running": f"{state.running} of {state.slots}" if state.slots else str(state.running),
@@ -208,10 +211,19 @@ def request(record: RequestRecord) -> Row:
         "ttft": NONE if record.ttft_s is None else duration(record.ttft_s),
         "total": duration(record.total_s),
         "rate": f"{(record.completion_tokens - 1) / decode_s:.0f}" if counted else NONE,
+        "energy": energy(record),
         "priority": PRIORITIES[record.priority],
         "caller": record.key,
         "error": record.error,
     }
+
+
+def energy(record: RequestRecord) -> str:
+    """Joules a token, and ~ before what was not measured."""
+    if record.energy_j is None or not record.completion_tokens:
+        return NONE
+    joules = record.energy_j / record.completion_tokens
+    return f"{'' if record.energy_source == 'measured' else '~'}{joules:.{2 if joules < 1 else 1}f}"
 
 
 def _tokens(prompt: int, completion: int) -> str:

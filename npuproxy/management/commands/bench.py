@@ -27,6 +27,7 @@ from npuproxy import (
     bench_forward,
     bench_grpc,
     bench_memory,
+    bench_page,
     bench_profile,
     bench_registry,
     bench_routing,
@@ -53,6 +54,7 @@ TABLES = {
     "": ROWS,
     "--registry": bench_registry.ROWS,
     "--wire": (*bench_wire.ROWS, bench_grpc.ROW),
+    "--page": bench_page.ROWS,
     "--routing": (*bench_routing.ROWS, *bench_forward.ROWS, *bench_waiting.ROWS),
 }
 """By the flag that asks for it."""
@@ -75,6 +77,7 @@ class Command(BaseCommand):
         other.add_argument(
             "--wire", action="store_true", help="instead: what each dialect adds to a token of a stream"
         )
+        other.add_argument("--page", action="store_true", help="instead: what open status pages cost")
         other.add_argument(
             "--routing", action="store_true", help="instead: what the choice of a device and forwarding cost"
         )
@@ -158,7 +161,7 @@ class Command(BaseCommand):
         whole = not (options["rows"] or table)
         if options["write"] and (not whole or options["quick"]):
             raise CommandError(
-                "--write wants the whole table: without --rows, --registry, --wire, --routing and --quick"
+                "--write wants the whole table: without --rows, --registry, --wire, --page, --routing and --quick"
             )
         report = bench.measure(self._stage(options), bench.chosen(rows, options["rows"]))
         if options["write"]:
@@ -176,6 +179,8 @@ class Command(BaseCommand):
             return Stage(full, [], quick, bench.say)
         if options["routing"]:
             return Stage(bench_forward.ForwardServer(device, options["litellm"]), [], quick, bench.say)
+        if options["page"]:
+            return Stage(ServerTarget({}, device), [], quick, bench.say)
         if options["wire"]:
             return Stage(bench_wire.NoServer({}, device), [], quick, bench.say)
         folders = bench.folders(options["cache"])

@@ -1,0 +1,172 @@
+"""What open status pages cost the server: `manage.py bench --page`.
+
+Every second one request is refused, so that each second has something to show; and one stream runs as fast as it can.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import socket
+import statistics
+import threading
+import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import cast
+
+import psutil
+
+from inference.bench import Row
+from inference.bench_rows import Stage
+from inference.bench_sides import BenchError
+from inference.bench_table import Aim, Quantity, Result, of_rounds
+from npuproxy.bench_server import ServerTarget
+
+PAGES, QUICK_PAGES = 500, 50
+WATCH_S = 10.0
+SETTLE_S = 3.0
+_LONG = {"type": "string", "pattern": "[a-z]{990}"}
+
+PAGE_CPU = Quantity(
+    name="page-cpu", what="CPU with 500 open pages beyond one, of a core", unit="%", aim=Aim(5)
+)
+PAGE_RATE = Quantity(
+    name="page-rate", what="a stream's rate with 500 open pages / one", aim=Aim(0.97, at_most=False)
+)
+
+
+def _open(address: tuple[str, int]) -> socket.socket:
+    """A WebSocket of the page, past its handshake."""
+    connection = socket.create_connection(address, timeout=30)
+    fields = (
+        f"GET /status/ws HTTP/1.1\r\nHost: localhost:{address[1]}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {b64encode(os.urandom(16)).decode()}\r\n\r\n"
+    )
+    connection.sendall(fields.encode())
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = connection.recv(4096)
+        if not data:
+            break
+        head += data
+    if not head.startswith(b"HTTP/1.1 101"):
+        raise BenchError(f"no page was opened: {head[:200]!r}")
+    connection.setblocking(False)
+    return connection
+
+
+@contextmanager
+def watching(address: tuple[str, int], count: int) -> Iterator[list[int]]:
+    """`count` open pages that read all they are sent; the list holds the bytes so far."""
+    received = [0]
+    selector = selectors.DefaultSelector()
+    pages = [_open(address) for _ in range(count)]
+    for page in pages:
+        selector.register(page, selectors.EVENT_READ)
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            for key, _ in selector.select(0.2):
+                with suppress(BlockingIOError):
+                    received[0] += len(cast(socket.socket, key.fileobj).recv(1 << 16))
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        yield received
+    finally:
+        over.set()
+        thread.join()
+        selector.close()
+        for page in pages:
+            page.close()
+
+
+@contextmanager
+def _news(target: ServerTarget) -> Iterator[None]:
+    """A refused request each second."""
+    over = threading.Event()
+
+    def refuse() -> None:
+        while not over.wait(1.0):
+            with suppress(urllib.error.HTTPError):
+                _post(target, {"model": "nothing", "messages": []})
+
+    thread = threading.Thread(target=refuse, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _post(target: ServerTarget, body: dict[str, object]) -> dict[str, float]:
+    host, port = target.address
+    request = urllib.request.Request(f"http://{host}:{port}/api/chat", json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=300) as answer:
+        found: dict[str, float] = json.loads(answer.read().splitlines()[-1])
+    return found
+
+
+def _server(stage: Stage) -> ServerTarget:
+    return cast(ServerTarget, stage.target)
+
+
+def _share(process: psutil.Process, seconds: float) -> float:
+    """Of a core, in per cent: the server's own process, not its workers."""
+    before, began = process.cpu_times(), time.perf_counter()
+    time.sleep(seconds)
+    after, took = process.cpu_times(), time.perf_counter() - began
+    return 100 * (after.user - before.user + after.system - before.system) / took
+
+
+def cpu(stage: Stage) -> list[Result]:
+    target, count = _server(stage), QUICK_PAGES if stage.quick else PAGES
+    target.start()
+    target.settle()
+    more: list[float] = []
+    with _news(target):
+        for index in range(1 if stage.quick else 5):
+            shares = []
+            for pages in (1, count):
+                stage.say(f"page-cpu: round {index + 1}, {pages} open pages")
+                with watching(target.address, pages) as received:
+                    time.sleep(SETTLE_S)
+                    shares.append(_share(target.process, 3.0 if stage.quick else WATCH_S))
+                if not received[0]:
+                    raise BenchError("the pages were sent nothing")
+            more.append(shares[1] - shares[0])
+    return [of_rounds(PAGE_CPU, more)]
+
+
+def rate(stage: Stage) -> list[Result]:
+    """Tokens a second as the server counts them, one page and many in turn."""
+    target, count = _server(stage), QUICK_PAGES if stage.quick else PAGES
+    target.start()
+    target.load("demo")
+    body: dict[str, object] = {
+        "model": "demo", "messages": [{"role": "user", "content": "Go on"}], "format": _LONG, "think": False,
+        "options": {"temperature": 0},
+    }  # fmt: skip
+    _post(target, body)
+    ratios: list[float] = []
+    for index in range(1 if stage.quick else 5):
+        rates = []
+        for pages in (1, count):
+            stage.say(f"page-rate: round {index + 1}, {pages} open pages")
+            with watching(target.address, pages):
+                time.sleep(SETTLE_S)
+                ends = [_post(target, body) for _ in range(1 if stage.quick else 3)]
+            rates.append(statistics.median(end["eval_count"] / end["eval_duration"] for end in ends))
+        ratios.append(rates[1] / rates[0])
+    return [of_rounds(PAGE_RATE, ratios)]
+
+
+ROWS: tuple[Row, ...] = (Row((PAGE_CPU,), cpu), Row((PAGE_RATE,), rate))
