@@ -23,7 +23,7 @@ else:
 class DeviceAdmin(_Admin):
     """The server writes the rows; an operator gives budgets."""
 
-    list_display = ("name", "state", "what", "kind", "models", "work", "memory", "budget")
+    list_display = ("name", "state", "what", "models", "work", "memory", "budget")
     list_display_links = ("name",)
     search_fields = ("name", "full_name")
     fields = (
