@@ -24,6 +24,7 @@ from inference.bench_rows import Stage
 from inference.bench_sides import BenchError
 from inference.errors import InferenceError
 from npuproxy import (
+    bench_arguments,
     bench_forward,
     bench_grpc,
     bench_memory,
@@ -99,6 +100,7 @@ class Command(BaseCommand):
             help="instead: requests of several lengths to the running server, on each --device or on all, so that it "
             "knows what to expect of them",
         )
+        bench_arguments.add(parser)
         parser.add_argument("--register", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
         parser.add_argument("--seed", nargs=2, type=int, help=argparse.SUPPRESS)
         parser.add_argument("--serve-counted", type=Path, help=argparse.SUPPRESS)
@@ -109,7 +111,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            if options["register"]:
+            if options["artefact"]:
+                bench_arguments.run(self, options)
+            elif options["register"]:
                 name, path = options["register"]
                 register(name, Path(path))
             elif options["seed"]:
