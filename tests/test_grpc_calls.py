@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -16,8 +19,13 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_client import BABBLE, ask, dial, method, prompt, refusal, sent
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from hypothesis import given
+from hypothesis import strategies as st
 
+from inference.errors import BadRequest
 from npuproxy.grpc import ollama_proxy_pb2 as pb
+from npuproxy.grpc import requests
+from npuproxy.grpc.call import address
 from npuproxy.grpc.operations import SERVICE
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -57,6 +65,7 @@ def annotated(**fields: Any) -> pb.GenerateRequest:
         (prompt(format="yaml"), INVALID, "format"),
         (prompt(options=pb.Options(context_length=-1)), INVALID, "options.context_length"),
         (prompt(options=pb.Options(stop=["a"] * 65)), INVALID, "stop strings"),
+        (prompt(options=pb.Options(temperature=math.nan)), INVALID, '"options.temperature" is not a number'),
         (annotated(max_latency_ms=-4), INVALID, "annotations.max_latency_ms: '-4'"),
         (annotated(max_power_watts=-1), INVALID, "annotations.max_power_watts: '-1'"),
         (annotated(priority="urgent"), INVALID, "annotations.priority: 'urgent'"),
@@ -110,6 +119,34 @@ def test_bytes_that_are_no_message_are_refused(server: RunningServer) -> None:
         unheard_of: Any = channel.unary_unary(f"/{SERVICE}/Sing")
         with pytest.raises(grpc.RpcError, match="UNIMPLEMENTED"):
             unheard_of(b"", timeout=60)
+
+
+@given(st.binary(max_size=60), st.sampled_from(["generate", "chat", "embed"]))
+def test_no_bytes_break_the_parser(body: bytes, kind: str) -> None:
+    """Either they are a request, or what is wrong is said."""
+    with contextlib.suppress(BadRequest):
+        if kind == "embed":
+            requests.embed(requests.read(pb.EmbedRequest, body))
+        elif kind == "chat":
+            requests.chat(requests.read(pb.ChatRequest, b"\x0a\x04demo" + body), True)
+        else:
+            wire = requests.read(pb.GenerateRequest, b"\x0a\x02Hi\x12\x04demo" + body)
+            requests.generate(wire, True)
+            requests.annotated(wire.annotations)
+
+
+@pytest.mark.parametrize(
+    ("peer", "found"),
+    [
+        ("ipv4:127.0.0.1:5042", "127.0.0.1"),
+        ("ipv6:%5B::1%5D:5042", "::1"),
+        ("ipv6:[::ffff:192.0.2.7]:5042", "::ffff:192.0.2.7"),
+        ("unix:", ""),
+        ("", ""),
+    ],
+)
+def test_a_peer_is_known_by_its_address(peer: str, found: str) -> None:
+    assert address(SimpleNamespace(peer=lambda: peer)) == found
 
 
 def test_wishes_in_metadata_win_over_annotations(server: RunningServer) -> None:
@@ -248,6 +285,16 @@ def test_of_two_that_wait_the_more_urgent_one_starts_first(npu_server: RunningSe
         for thread in threads:
             thread.join(30)
     assert order == ["critical", "best-effort"]
+
+
+def test_who_waits_longer_than_the_deadline_leaves_the_line(npu_server: RunningServer) -> None:
+    with dial(npu_server.grpc) as channel:
+        holder = method(channel, "GenerateStream")(annotated_long(), timeout=60)
+        next(holder)
+        with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
+            method(channel, "Generate")(prompt(annotations=pb.Annotations(target="NPU")), timeout=0.5)
+        until(lambda: waiting(channel) == 0, "it still waits")
+        holder.cancel()
 
 
 def annotated_long() -> pb.GenerateRequest:

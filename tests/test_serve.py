@@ -26,7 +26,10 @@ def run_to_its_end(tmp_path: Path, *arguments: str, **variables: str) -> subproc
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
-        env=environment(tmp_path, **{"NPU_PROXY_DATA_DIR": str(tmp_path / "data"), **variables}),
+        env=environment(
+            tmp_path,
+            **{"NPU_PROXY_DATA_DIR": str(tmp_path / "data"), "NPU_PROXY_GRPC_PORT": "0", **variables},
+        ),
         capture_output=True,
         text=True,
         timeout=60,
@@ -190,6 +193,15 @@ def test_a_taken_port_is_one_line(tmp_path: Path, event_loop: str) -> None:
         port = str(other.getsockname()[1])
         line = only_line(run_to_its_end(tmp_path, "serve", "--port", port, NPU_PROXY_EVENT_LOOP=event_loop))
     assert f"port {port} on 127.0.0.1 is taken" in line
+
+
+def test_a_taken_port_for_grpc_is_one_line(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = str(other.getsockname()[1])
+        variables = {"NPU_PROXY_PORT": "0", "NPU_PROXY_GRPC_PORT": port}
+        line = only_line(run_to_its_end(tmp_path, "serve", **variables))
+    assert f"gRPC: port {port} on 127.0.0.1 is taken" in line
+    assert "NPU_PROXY_GRPC_PORT" in line
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compat_api import key_bounds
+from compat_api import found, key_bounds
 from compat_api.efficiency import shown
 from inference import engine
 from inference.modes import named
@@ -21,8 +21,10 @@ class Catalogue(Transport):
     async def handle(self, body: bytes) -> None:
         if self.operation.name == "grpc.models":
             requests.read(pb.ListModelsRequest, body)
-            found = key_bounds.allowed(self.key, store.all_models())
-            answer = models(found, engine.current().snapshot()).SerializeToString()
+            here = key_bounds.allowed(self.key, store.all_models())
+            via = dict(self.scope["headers"]).get(b"x-npu-proxy-via", b"").decode("latin-1")
+            known = [*here, *found.elsewhere(self.key, via)]
+            answer = models(known, engine.current().snapshot()).SerializeToString()
         elif self.operation.name == "grpc.backends":
             wanted = requests.read(pb.ListBackendsRequest, body).type_filter
             answer = backends.listed(engine.current().snapshot(), wanted).SerializeToString()
@@ -42,8 +44,8 @@ class Catalogue(Transport):
         return pb.Efficiency(limits=limits, **said)
 
 
-def models(found: list[ModelInfo], now: Snapshot) -> pb.ListModelsResponse:
-    return pb.ListModelsResponse(models=[_model(model, now) for model in found])
+def models(known: list[ModelInfo], now: Snapshot) -> pb.ListModelsResponse:
+    return pb.ListModelsResponse(models=[_model(model, now) for model in known])
 
 
 def _model(model: ModelInfo, now: Snapshot) -> pb.Model:

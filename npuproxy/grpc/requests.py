@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -202,6 +203,9 @@ def _context(options: pb.Options) -> int | None:
 
 def _sampling(options: pb.Options) -> Sampling:
     given = {field.name: value for field, value in options.ListFields()}
+    for name in ("temperature", "top_p"):
+        if math.isnan(given.get(name, 0.0)):
+            raise BadRequest(f'"options.{name}" is not a number', f"options.{name}")
     stop = given.get("stop")
     return bounded(
         Sampling(
