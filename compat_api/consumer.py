@@ -138,7 +138,8 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
             if name in _OF_THE_API
         )
         known = request.source or Source(operation=self.operation.name, body=body)
-        return structs.replace(request, source=structs.replace(known, headers=told))
+        metered = self.key is not None and self.key.tokens_per_minute > 0
+        return structs.replace(request, source=structs.replace(known, headers=told, metered=metered))
 
     async def find(self, model: str) -> ModelSpec:
         self.log.model = model

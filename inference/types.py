@@ -217,6 +217,8 @@ class Source(Struct, frozen=True, kw_only=True):
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
     """Those that belong to the API."""
+    metered: bool = False
+    """The caller's tokens are limited: the server is asked for their count, also where its client did not ask."""
     alone: bool = False
     """It is all there is of the request: nobody has read it, and nothing can be translated."""
 

@@ -1,6 +1,6 @@
 """Another server that speaks OpenAI's API and misbehaves as the first part of the path says: a process of its own.
 
-    /good /slow /cut /early /fails /full /garbled /endless /redirect /stranger /refuses /gone /breaks /words
+    /good /slow /cut /early /fails /full /garbled /endless /redirect /stranger /refuses /gone /breaks /words /forever
 
 `GET /seen` lists what arrived, on either of its two ports. Run as a program it prints the ports and serves.
 """
@@ -153,6 +153,16 @@ class _Server:
                 b"data: " + _error("the card is gone") + b"\n\n" if mode == "breaks" else b'data: {"id":"c"'
             )
             writer.close()
+        elif mode == "forever":
+            writer.write(SSE)
+            while True:
+                writer.write(_delta(TOKENS[0]))
+                try:
+                    await writer.drain()
+                except ConnectionError:
+                    self.seen.append({"port": 0, "path": "/forever/closed", "headers": {}, "body": ""})
+                    raise
+                await asyncio.sleep(0.02)
         elif mode == "endless":
             writer.write(b"HTTP/1.1 200 OK\r\n")
             while not writer.is_closing():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import odd_upstream
@@ -300,3 +301,32 @@ def test_one_slot_is_one_request_at_a_time(upstream: odd_upstream.Upstream) -> N
         with pytest.raises(RemoteFailed):
             await first
         await until(lambda: queue.running == queue.waiting == 0)
+
+
+def test_a_client_that_leaves_ends_the_answer_there(upstream: odd_upstream.Upstream) -> None:
+    @scenario(server(upstream, "forever", slots=1))
+    async def _(engine: Engine, model: ModelSpec) -> None:
+        async with aclosing(engine.generate(model, chat())) as batches:
+            await anext(batches)
+            assert await anext(batches)
+        assert engine.remotes.backends["forever"].queue.running == 0
+        await until(lambda: any(one["path"] == "/forever/closed" for one in upstream.seen()), 30)
+
+
+@pytest.mark.parametrize("metered", [True, False])
+def test_tokens_that_count_against_a_limit_are_counted_by_the_server(
+    upstream: odd_upstream.Upstream, metered: bool
+) -> None:
+    @scenario(server(upstream, "good"))
+    async def _(engine: Engine, model: ModelSpec) -> None:
+        request = chat()
+        assert request.source is not None
+        events = await events_of(
+            engine, model, structs.replace(request, source=structs.replace(request.source, metered=metered))
+        )
+        finish, sent = finish_of(events), json.loads(upstream.seen()[-1]["body"])
+        assert (sent.get("stream_options") == {"include_usage": True}) == metered
+        assert sent["odd_field"] == 1
+        assert (b'"usage"' in passed_bytes(events)) != metered, "shown to those alone who asked"
+        assert passed_bytes(events).endswith(b"data: [DONE]\n\n")
+        assert (finish.prompt_tokens, finish.completion_tokens) == (11, 3)

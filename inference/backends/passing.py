@@ -93,6 +93,9 @@ PATHS: Final[Mapping[str, Path]] = {
 }
 """By operation: what can pass where the backend's protocol is this."""
 
+COUNTED_IF_ASKED: Final = ("openai.chat", "openai.completions")
+"""Their streams say what they took where the request asks for it."""
+
 EMBED_PATHS: Final[Mapping[str, tuple[Protocol, str]]] = {
     "openai.embeddings": ("openai", "/v1/embeddings"),
     "embed": ("ollama", "/api/embed"),
@@ -108,6 +111,19 @@ def renamed(body: bytes, model: str, asked: str) -> bytes:
         return body
     fields = _decode_fields.decode(body)
     return msgspec.json.encode(fields | {"model": Raw(msgspec.json.encode(model))})
+
+
+def asking_usage(body: bytes) -> bytes:
+    """A body of OpenAI's API that asks for the count of tokens at the end of its stream; the same if it did."""
+    fields = _decode_fields.decode(body)
+    try:
+        options = _decode_fields.decode(fields.get("stream_options", b"{}"))
+    except msgspec.MsgspecError:  # null, or what that server will refuse
+        options = {}
+    if bytes(options.get("include_usage", b"")) == b"true":
+        return body
+    options["include_usage"] = Raw(b"true")
+    return msgspec.json.encode(fields | {"stream_options": Raw(msgspec.json.encode(options))})
 
 
 class Names:
@@ -128,7 +144,9 @@ class Names:
 class Scan:
     """One streamed answer: fed what comes, it gives what may be passed on."""
 
-    def __init__(self, backend: str, path: Path, names: Names) -> None:
+    def __init__(self, backend: str, path: Path, names: Names, *, hides_usage: bool = False) -> None:
+        """`hides_usage`: the event of it was asked for by us alone."""
+        self._hides_usage = hides_usage
         self._backend = backend
         self._path = path
         self._names = names
@@ -168,7 +186,16 @@ class Scan:
             return self._until_token(data)
         self.tokens += data.count(self._end)
         self._tail = data[-_TAIL:] if len(data) >= _TAIL else (self._tail + data)[-_TAIL:]
-        return self._names.back(data)
+        return self._names.back(self._shown(data))
+
+    def _shown(self, data: bytes) -> bytes:
+        if not self._hides_usage or b'"usage"' not in data:
+            return data
+        events = data.split(self._end)[:-1]
+        return b"".join([event + self._end for event in events if not self._is_usage(event)])
+
+    def _is_usage(self, event: bytes) -> bool:
+        return any(read.get("usage") and not read.get("choices") for read in self._events(event))
 
     def _whole_events(self, data: bytes) -> bytes:
         """What is whole of it; the rest is held."""
@@ -188,7 +215,7 @@ class Scan:
             if self._path.has_token(event):
                 self.begun, self.tokens = True, len(events) - at
                 self._tail = self._head[-_TAIL:]
-                return self._names.back(self._head)
+                return self._names.back(self._shown(self._head))
         return b""
 
     def _events(self, data: bytes) -> list[dict[str, Any]]:

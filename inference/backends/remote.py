@@ -19,7 +19,7 @@ from inference.backends.exchange import Exchange, PassedStream, PassedWhole, Tra
 from inference.backends.passing import Names, Scan
 from inference.backends.remote_embedding import embeddings
 from inference.backends.remote_health import Health
-from inference.backends.upstream import VIA, Session
+from inference.backends.upstream import VIA, Session, executed
 from inference.backends.wire import Wire
 from inference.breaker import Breaker
 from inference.errors import DeadlineExceeded, RemoteFailed, RemoteRefused
@@ -136,7 +136,7 @@ class RemoteBackend:
     async def embed(self, job: EmbedJob, route: Route) -> Embeddings:
         slot = await self._admit(job)
         try:
-            found = await embeddings(self, job, structs.replace(route, executed=self.id), slot.waited_s)
+            found = await embeddings(self, job, route, slot.waited_s)
             self._breaker.answered()
             return found
         except RemoteFailed as error:
@@ -218,10 +218,13 @@ class RemoteBackend:
         names = Names(theirs, request.model, lines=path.lines)
         asked_at = time.perf_counter()
         body = passing.renamed(source.body, theirs, request.model)
-        response = await self.post(path.path, body, job, source.headers)
+        asking = body
+        if source.metered and request.stream and source.operation in passing.COUNTED_IF_ASKED:
+            asking = passing.asking_usage(body)
+        response = await self.post(path.path, asking, job, source.headers)
         if request.stream:
             stream = PassedStream(self.spec, job, response, asked_at)
-            stream.scan = Scan(self.id, path, names)
+            stream.scan = Scan(self.id, path, names, hides_usage=asking is not body)
             return stream, response
         whole = PassedWhole(self.spec, job, response, asked_at)
         whole.names = names
@@ -305,11 +308,6 @@ class RemoteBackend:
             return
         self._breaker.crashed()
         self.health.doubt(str(error).removeprefix(f"{self.id}: ") if error.away else "")
-
-
-def executed(backend: str, device: str) -> str:
-    """The backend, and its own device where it says which."""
-    return f"{backend}/{device}" if device else backend
 
 
 def left_s(job: ChatJob | EmbedJob) -> float | None:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import orjson
+from msgspec import structs
 
 from inference.backend import EmbedJob
 from inference.backends import passing, upstream
 from inference.backends.passing import Names
+from inference.backends.upstream import executed
 from inference.backends.wire import Ended, WireError
 from inference.errors import RemoteFailed, RemoteRefused
 from inference.events import Embeddings, Start
@@ -36,7 +38,10 @@ async def embeddings(backend: RemoteBackend, job: EmbedJob, route: Route, queue_
     protocol, path = passing.EMBED_PATHS.get(source.operation if source else "", ("", ""))
     if source is not None and protocol == backend.spec.protocol:
         theirs = offer.spelled(job.request.model)
-        body = await _answer(backend, job, path, passing.renamed(source.body, theirs, job.request.model))
+        body, device = await _answer(
+            backend, job, path, passing.renamed(source.body, theirs, job.request.model)
+        )
+        route = structs.replace(route, executed=executed(backend.id, device))
         usage = await _off_loop(_checked, backend.id, body)
         named = Names(theirs, job.request.model).back(body)
         return _found(job, offer, route, queue_s, usage.prompt_tokens, passed=named)
@@ -44,7 +49,8 @@ async def embeddings(backend: RemoteBackend, job: EmbedJob, route: Route, queue_
     if why := wire.refuses(job.request):
         raise RemoteRefused(backend.id, 400, why)
     call = wire.embed(job.request, offer.listed.id)
-    body = await _answer(backend, job, call.path, call.body)
+    body, device = await _answer(backend, job, call.path, call.body)
+    route = structs.replace(route, executed=executed(backend.id, device))
     try:
         raw, tokens = await _off_loop(lambda _, data: wire.vectors(data), backend.id, body)
     except WireError as error:
@@ -55,10 +61,12 @@ async def embeddings(backend: RemoteBackend, job: EmbedJob, route: Route, queue_
     return _found(job, offer, route, queue_s, tokens, vectors)
 
 
-async def _answer(backend: RemoteBackend, job: EmbedJob, path: str, body: bytes) -> bytes:
+async def _answer(backend: RemoteBackend, job: EmbedJob, path: str, body: bytes) -> tuple[bytes, str]:
+    """The body, and the device that it names."""
     response = await backend.post(path, body, job)
     try:
-        return await upstream.whole(backend.spec, response, upstream.LONGEST_ANSWER, backend.spec.between_s)
+        read = await upstream.whole(backend.spec, response, upstream.LONGEST_ANSWER, backend.spec.between_s)
+        return read, response.headers.get("X-NPU-Proxy-Device", "")
     finally:
         response.close() if not response.content.at_eof() else response.release()
 

@@ -164,6 +164,11 @@ def _phrase(status: int) -> str:
         return str(status)
 
 
+def executed(backend: str, device: str) -> str:
+    """The backend, and its own device where it says which."""
+    return f"{backend}/{device}" if device else backend
+
+
 def tls_of(spec: RemoteSpec) -> ssl.SSLContext | bool:
     """As aiohttp wants it; reads files. Raises OSError, ssl.SSLError among them."""
     if not spec.url.startswith("https:") or (spec.verify_tls and not spec.ca_file):
