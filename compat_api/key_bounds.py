@@ -19,6 +19,7 @@ def within(key: Key | None, wished: Placement) -> Placement:
     return structs.replace(
         wished,
         allowed=key.devices,
+        models=key.models,
         priority=min(wished.priority, key.priority),
         remote=wished.remote and key.remote,
     )

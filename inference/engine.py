@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from inference import failover, planning, preparation, remotes, routing, snapshot
@@ -40,6 +41,7 @@ from inference.remote import RemoteSpec
 from inference.reports import LoadReport
 from inference.route_facts import Candidate, Facts, Plan
 from inference.states import DeviceState, LoadedModel, RequestRecord, Snapshot
+from inference.substitution import Substitution
 from inference.telemetry.sampler import FIRST_S, Sampler
 from inference.texts import Texts
 from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
@@ -75,6 +77,7 @@ class Engine:
         shared = (self._pool, self.texts, self.profiles, Ledger(self.telemetry))
         self._watch = DeviceWatch(config, *shared, self._backends, self._emulated)
         self.efficiency = Efficiency(stable_s=config.auto_mode_s)
+        self.substitution = Substitution()
         self.remotes = remotes.Remotes(config.max_queue)
         self._records: deque[RequestRecord] = deque(maxlen=RECORDS)
         self._active = 0
@@ -121,12 +124,7 @@ class Engine:
         began = time.perf_counter()
         self._enter()
         try:
-            others = self.remotes.candidates(spec, request)
-            if spec.remote:
-                job = remotes.chat_job(spec, request, began)
-            else:
-                job = await self._prepare(spec, request, await self._watch.known(), others, began)
-            plan = self._plan(spec, request, others, len(job.prompt_ids))
+            job, plan = await self.substitution.first(spec, request, partial(self._planned, began))
             async with aclosing(failover.generate(self._every(), job, plan)) as batches:
                 async for events in batches:
                     yield events
@@ -197,6 +195,7 @@ class Engine:
         """What the registry says now, by name: pins count at once. Bytes by device: count from the next load on."""
         self._pool.room.devices = budgets
         self._pool.follow(models)
+        self.substitution.models = models
 
     def follow_remotes(self, servers: tuple[RemoteSpec, ...]) -> None:
         """The other servers, as the registry has them now, in the place of those before."""
@@ -250,6 +249,14 @@ class Engine:
     def _every(self) -> Mapping[str, Backend]:
         """The devices, then the other servers."""
         return {**self._backends, **self.remotes.backends} if self.remotes.backends else self._backends
+
+    async def _planned(self, began: float, spec: ModelSpec, request: ChatRequest) -> tuple[ChatJob, Plan]:
+        others = self.remotes.candidates(spec, request)
+        if spec.remote:
+            job = remotes.chat_job(spec, request, began)
+        else:
+            job = await self._prepare(spec, request, await self._watch.known(), others, began)
+        return job, self._plan(spec, request, others, len(job.prompt_ids))
 
     async def _prepare(
         self,

@@ -105,6 +105,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     requested: str
     choices: tuple[Choice, ...]
     load_in_background: str = ""
+    nobody: str = ""
+    """Why those who are tried are tried for want of others: too_hot, or does_not_fit; '' where they are good."""
     costs: dict[str, Cost] = {}
     """By device: what was compared."""
 

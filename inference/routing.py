@@ -49,7 +49,9 @@ def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
         raise _nothing_left(facts, tuple(by_name[name] for name in order if name in by_name))
     if facts.strict and facts.target:
         usable = [candidate for candidate in usable if candidate.device == facts.target]
-    return _within_limits(facts, order[0], usable, faults)
+    plan = _within_limits(facts, order[0], usable, faults)
+    failing = any(candidate.load_failed for candidate in usable)
+    return structs.replace(plan, nobody="does_not_fit") if failing else plan
 
 
 def _at_home(facts: Facts, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
@@ -173,7 +175,8 @@ def _within_limits(facts: Facts, wanted: str, usable: list[Candidate], faults: d
         raise DeviceUnavailable(f"no device is within the limits: {figures}")
     relaxed = tuple([Choice(device=device, reason="limit_relaxed") for _, device in over])
     if not within:
-        return Plan(requested=wanted, choices=relaxed, costs=costs)
+        hot = all(why.limit == "thermal" or why.unit == "°C" for why, _ in over)
+        return Plan(requested=wanted, choices=relaxed, nobody="too_hot" if hot else "", costs=costs)
     if facts.by_score and not any(c.device == facts.target for c in within):
         choices, background = _scored(facts, within, costs, faults)
     else:

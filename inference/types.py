@@ -189,6 +189,8 @@ class Placement(Struct, frozen=True, kw_only=True):
     """'' leaves the choice to the router; else NPU, GPU, GPU.1, CPU…, upper case."""
     allowed: tuple[str, ...] = ()
     """Devices that the caller's key allows, never relaxed; () is all. GPU stands for every GPU."""
+    models: tuple[str, ...] = ()
+    """Patterns of the models that the caller's key allows, for what stands in for another one; () is all."""
     strict: bool = False
     """X-Target-Strict: 503 instead of another device."""
     priority: int = 1

@@ -24,7 +24,7 @@ from inference.types import LoadRequest, Placement
 from npuproxy import listening
 from npuproxy.jobs import Jobs
 from npuproxy.page import publisher
-from registry import backends, efficiency, store
+from registry import backends, efficiency, store, substitutions
 from registry.key_ring import RING
 from registry.key_use import USE
 from registry.profiles import ProfileRows
@@ -71,8 +71,9 @@ class Lifecycle:
         engines.install(self._engine)
         await asyncio.gather(self._engine.start(), self._profiles.restore())
         mode, servers = efficiency.Follower(self._engine), backends.Follower(self._engine, self._port)
+        stand_ins = substitutions.Follower(self._engine)
         records = partial(self._records.follow, self._engine)
-        watch = Watch(store.follow, RING.follow, mode.follow, servers.follow, records)
+        watch = Watch(store.follow, RING.follow, mode.follow, servers.follow, stand_ins.follow, records)
         await watch.look()  # budgets hold from the first load on
         self._run(watch.run())
         self._run(USE.keep())

@@ -8,7 +8,9 @@ from registry.admin.device import DeviceAdmin
 from registry.admin.download import DownloadAdmin
 from registry.admin.efficiency import EfficiencyAdmin
 from registry.admin.model import ModelAdmin
+from registry.admin.profile import ProfileAdmin
 from registry.admin.request_log import RequestLogAdmin
+from registry.admin.substitution import SubstitutionAdmin
 from registry.admin.usage import UsageAdmin
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "DownloadAdmin",
     "EfficiencyAdmin",
     "ModelAdmin",
+    "ProfileAdmin",
     "RequestLogAdmin",
+    "SubstitutionAdmin",
     "UsageAdmin",
 ]

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from inference.errors import BadRequest, InferenceError
-from registry import blobs, creation, lora, modelfile, removal
+from inference.substitution import ANY, WHEN
+from registry import blobs, creation, lora, modelfile, removal, substitutions
 from registry.creation import Recipe
 from registry.models import Model
 
@@ -37,7 +38,38 @@ def add_arguments(verbs: Any) -> list[tuple[ArgumentParser, Callable[..., Any]]]
     switch = argparse.BooleanOptionalAction
     settings.add_argument("--local-only", action=switch, help="its requests never leave this machine")
     settings.add_argument("--pinned", action=switch, help="it is never unloaded to make room")
-    return [(rm, remove), (cp, copy), (create, make), (settings, treat)]
+    instead = verbs.add_parser(
+        "substitute", help="let one model answer instead of another; without names: list"
+    )
+    instead.add_argument("model", nargs="?", help="what is asked for")
+    instead.add_argument("substitute", nargs="?", help="what answers instead")
+    instead.add_argument("--when", choices=WHEN, default=ANY, help="it cannot run; any by default")
+    instead.add_argument("--rm", action="store_true", help="no more")
+    return [(rm, remove), (cp, copy), (create, make), (settings, treat), (instead, substitute)]
+
+
+def substitute(
+    model: str | None, substitute: str | None, when: str, rm: bool, as_json: bool, out: TextIO, **_: Any
+) -> None:
+    if (model is None) != (substitute is None) or (rm and model is None):
+        raise BadRequest(
+            "name both: the model that is asked for, and the one that answers instead", "substitute"
+        )
+    if model is not None and substitute is not None:
+        if rm:
+            substitutions.remove(model, substitute)
+        else:
+            substitutions.add(model, substitute, when)
+    rows = [
+        {"model": model, "substitute": rule.name, "when": rule.when}
+        for model, rules in substitutions.rules().items()
+        for rule in rules
+    ]
+    if as_json:
+        out.write(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for row in rows:
+        out.write(f"{row['substitute']} instead of {row['model']}: {row['when'].replace('_', ' ')}\n")
 
 
 def remove(*, names: list[str], as_json: bool, out: TextIO, **_: Any) -> None:

@@ -11,6 +11,7 @@ from registry.models.efficiency import EfficiencyChoice
 from registry.models.model import Model
 from registry.models.profile import AnswerLengths, Profile
 from registry.models.request_log import RequestLog
+from registry.models.substitution import Substitution
 from registry.models.usage import Usage
 from registry.models.verification import Verification
 
@@ -29,6 +30,7 @@ __all__ = [
     "Profile",
     "RequestLog",
     "Stamped",
+    "Substitution",
     "Usage",
     "Verification",
 ]

@@ -32,7 +32,7 @@ class Command(VerbCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(
             dest="verb",
-            metavar="list | show | verify | known | import | create | cp | rm | set",
+            metavar="list | show | verify | known | import | create | cp | rm | set | substitute",
             required=True,
         )
         listing = verbs.add_parser("list", help="every model, the newest first")

@@ -1,0 +1,79 @@
+"""Measured profiles in admin: how fast each model is on each device, with counts and bars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import admin
+from django.db.models import Max
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from registry.models import Profile
+
+if TYPE_CHECKING:
+    _Admin = admin.ModelAdmin[Profile]
+else:
+    _Admin = admin.ModelAdmin  # takes no parameter at run time
+
+
+@admin.register(Profile)
+class ProfileAdmin(_Admin):
+    """Read-only, but that a profile may be removed: it starts anew with the server's next start."""
+
+    list_display = ("model", "backend", "prefill", "token_rate", "load", "energy", "power", "changed_at")
+    list_filter = ("backend",)
+    search_fields = ("model", "backend")
+    list_per_page = 50
+    show_full_result_count = False
+    fields = (*list_display, "key")
+    empty_words = (
+        "Nothing was measured yet: three requests make a profile, or `manage.py bench --profile MODEL`."
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Profile | None = None) -> bool:
+        return False
+
+    @admin.display(description="prefill", ordering="prefill_tokens_per_s")
+    def prefill(self, row: Profile) -> SafeString | str:
+        fastest = Profile.objects.aggregate(most=Max("prefill_tokens_per_s"))["most"]
+        return _bar(row.prefill_tokens_per_s, fastest, "tokens/s", row.prefill_count)
+
+    @admin.display(description="decode", ordering="-tpot_s")
+    def token_rate(self, row: Profile) -> SafeString | str:
+        rates = [
+            1 / tpot for tpot in Profile.objects.filter(tpot_s__gt=0).values_list("tpot_s", flat=True) if tpot
+        ]
+        return _bar(
+            1 / row.tpot_s if row.tpot_s else None, max(rates, default=None), "tokens/s", row.tpot_count
+        )
+
+    @admin.display(description="load", ordering="load_s")
+    def load(self, row: Profile) -> str:
+        return _figure(row.load_s, "s", row.load_count)
+
+    @admin.display(description="J/token", ordering="joules_per_token")
+    def energy(self, row: Profile) -> str:
+        return _figure(row.joules_per_token, "J", row.joules_count)
+
+    @admin.display(description="watts", ordering="watts")
+    def power(self, row: Profile) -> str:
+        return _figure(row.watts, "W", row.watts_count)
+
+
+def _figure(median: float | None, unit: str, count: int) -> str:
+    return "unknown" if median is None else f"{median:.3g} {unit} ({count})"
+
+
+def _bar(median: float | None, most: float | None, unit: str, count: int) -> SafeString | str:
+    """The median beside a bar whose full length is the highest of all."""
+    if median is None:
+        return "unknown"
+    return format_html(
+        '<meter min="0" max="{}" value="{}" aria-hidden="true"></meter> {} {} ({})',
+        f"{most or median:.3f}", f"{median:.3f}", f"{median:,.0f}", unit, count,
+    )  # fmt: skip
