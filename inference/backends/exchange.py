@@ -63,11 +63,12 @@ class Exchange:
             self.meter.completion_tokens = ended.completion_tokens
         self.meter.reasoning_tokens = ended.reasoning_tokens or 0
         prompt = ended.prompt_tokens
+        load_s = min(ended.load_s or 0.0, first - self._asked_at)  # where it says how long the model took
         return Finish(
             reason=ended.reason, prompt_tokens=len(self._job.prompt_ids) if prompt is None else prompt,
             completion_tokens=self.meter.completion_tokens, reasoning_tokens=self.meter.reasoning_tokens,
-            total_s=now - self._job.began, load_s=0.0, prefill_s=first - self._asked_at, decode_s=now - first,
-            stop_sequence=ended.stop_sequence,
+            total_s=now - self._job.began, load_s=load_s, prefill_s=first - self._asked_at - load_s,
+            decode_s=now - first, stop_sequence=ended.stop_sequence,
         )  # fmt: skip
 
     def _broken(self, what: str) -> RemoteFailed:
