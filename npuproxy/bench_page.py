@@ -130,7 +130,8 @@ def _share(process: psutil.Process, seconds: float) -> float:
 def cpu(stage: Stage) -> list[Result]:
     target, count = _server(stage), QUICK_PAGES if stage.quick else PAGES
     target.start()
-    target.settle()
+    if not stage.quick:
+        target.settle()
     more: list[float] = []
     with _news(target):
         for index in range(1 if stage.quick else 5):
@@ -139,7 +140,7 @@ def cpu(stage: Stage) -> list[Result]:
                 stage.say(f"page-cpu: round {index + 1}, {pages} open pages")
                 with watching(target.address, pages) as received:
                     time.sleep(SETTLE_S)
-                    shares.append(_share(target.process, 3.0 if stage.quick else WATCH_S))
+                    shares.append(_share(target.process, 1.0 if stage.quick else WATCH_S))
                 if not received[0]:
                     raise BenchError("the pages were sent nothing")
             more.append(shares[1] - shares[0])

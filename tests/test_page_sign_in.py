@@ -5,10 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import re
+from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
-from conftest import RunningServer, Serve
+from conftest import RunningServer, start_server
 from server_rows import manage
 
 from npuproxy.page.sign_in import FREE_TRIES, WAIT_S, Failures
@@ -67,10 +68,10 @@ def password() -> str:
     return "a long enough password"
 
 
-@pytest.fixture
-def site(serve: Serve, password: str) -> RunningServer:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, password: str) -> Iterator[RunningServer]:
     """With the user `viewer`, who has no rights, and `admin`."""
-    server = serve()
+    server = start_server(tmp_path_factory.mktemp("site")).wait_until_ready()
     script = (
         "from django.contrib.auth import get_user_model as users;"
         f"users().objects.create_user('viewer', password='{password}');"
@@ -78,7 +79,8 @@ def site(serve: Serve, password: str) -> RunningServer:
     )
     done = manage(server.data_dir, "shell", "-c", script)
     assert done.returncode == 0, done.stderr
-    return server
+    yield server
+    server.stop()
 
 
 def test_a_sign_in_opens_the_pages_and_its_rights_are_the_keys_rights(

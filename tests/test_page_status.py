@@ -132,6 +132,8 @@ def test_nobody_is_kept_out_and_a_phone_need_not_be_swiped_sideways(
         assert sum(map(int, re.findall(r"\d+", ground))) < 150 if scheme == "dark" else True
         page.set_viewport_size({"width": 1280, "height": 900})
         assert pages.barriers(page) == []
+        page.goto(f"{server.url}/login")
+        assert pages.barriers(page) == []
 
 
 def test_keys_alone_reach_everything(page: Page) -> None:

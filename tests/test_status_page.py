@@ -6,7 +6,9 @@ import json
 import re
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, RunningServer, get
@@ -14,11 +16,14 @@ from django.test import RequestFactory
 
 from compat_api.urls import dialect_of, resolve
 from inference.route_facts import Route
-from inference.states import DeviceState, LoadedModel, RequestRecord
+from inference.states import BreakerState, DeviceState, LoadedModel, RequestRecord
 from inference.telemetry.readings import DeviceReadings, Flag, Reading, Readings
+from inference.types import ModelSpec
 from npuproxy import urls
 from npuproxy.page import rows, words
 from npuproxy.page.history import drawn
+from registry.model_info import elsewhere
+from registry.use import Life
 
 
 class Text(HTMLParser):
@@ -215,6 +220,18 @@ def test_energy_says_when_it_was_not_measured(joules: float | None, source: str,
         energy_j=joules, energy_source=source,
     )  # fmt: skip
     assert rows.request(record)["energy"] == shown
+
+
+def test_a_model_shows_where_its_breaker_is_not_closed() -> None:
+    spec = ModelSpec(name="m:latest", digest="d", path=Path(), kind="chat")
+    info = elsewhere(spec, "box", "m", datetime.now(UTC))
+    breakers = [
+        BreakerState(name="m", load_key="k", device=device, state=state, retry_after_s=1.0)  # type: ignore[arg-type]
+        for device, state in (("NPU", "open"), ("GPU", "half_open"), ("CPU", "closed"))
+    ]
+    row = rows.model(info, [], Life(), breakers)
+    assert row["breakers"] == ["breaker open on NPU", "breaker half open on GPU"]
+    assert (row["idle"], row["load"], row["unload"]) == ("on box", "", ""), "another server loads what it has"
 
 
 def test_another_server_shows_its_health_and_its_breaker() -> None:

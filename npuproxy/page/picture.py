@@ -76,6 +76,7 @@ class Painter:
                 info,
                 [one for one in snapshot.models if one.load_key == info.spec.load_key],
                 self._lives.get(info.name, Life()),
+                [one for one in snapshot.breakers if one.load_key == info.spec.load_key],
             )
             for info in shown
         }

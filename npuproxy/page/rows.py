@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from inference.modes import NAMES, Efficiency
 from inference.route_facts import Route
-from inference.states import DeviceState, LoadedModel, RequestRecord, RunningRequest, Snapshot
+from inference.states import BreakerState, DeviceState, LoadedModel, RequestRecord, RunningRequest, Snapshot
 from inference.telemetry.readings import DeviceReadings, Readings
 from npuproxy.page.history import Sample
 from npuproxy.page.words import NONE, clock, duration, measured, size, spaced
@@ -90,16 +90,21 @@ def device(state: DeviceState, found: DeviceReadings | None, models: Iterable[Lo
     }
 
 
-def model(info: ModelInfo, workers: Iterable[LoadedModel], life: Life) -> Row:
+def model(
+    info: ModelInfo, workers: Iterable[LoadedModel], life: Life, breakers: Iterable[BreakerState] = ()
+) -> Row:
     held = [worker(one) for one in workers]
     return {
         "name": info.name,
         "facts": " · ".join(_facts(info)),
         "capabilities": list(info.capabilities),
         "workers": held,
+        "breakers": [
+            f"breaker {spaced(one.state)} on {one.device}" for one in breakers if one.state != "closed"
+        ],
         "history": _history(life),
-        "idle": "" if held else "loads when it is asked for",
-        "load": "" if held else info.name,
+        "idle": "" if held else f"on {info.backend}" if info.backend else "loads when it is asked for",
+        "load": "" if held or info.backend else info.name,
         "load_words": f"Load {info.name}",
         "unload": info.name if held else "",
         "unload_words": f"Unload {info.name}",
