@@ -122,7 +122,8 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
 
     def placed(self, request: Request) -> Request:
         """The request with its id and with what the X- headers wish; a header wins over options.device."""
-        wished = headers.placement(self.scope["headers"], request.placement.device)
+        usual = key_bounds.default_priority(self.key)
+        wished = headers.placement(self.scope["headers"], request.placement.device, usual)
         engine.current().remotes.check_loop(wished)
         placement = key_bounds.within(self.key, wished)
         self.log.priority = placement.priority

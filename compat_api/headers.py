@@ -34,8 +34,11 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _LONGEST_VALUE = 200
 
 
-def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Placement:
-    """The caller's wishes. `option` is the body's options.device; a header wins. Raises BadRequest."""
+def placement(
+    headers: Iterable[tuple[bytes, bytes]], option: str = "", default_priority: int = 1
+) -> Placement:
+    """The caller's wishes. `option` is the body's options.device; a header wins. `default_priority`: of a caller who
+    asks for none. Raises BadRequest."""
     given = {name: value.decode("latin-1").strip() for name, value in headers if name.startswith(b"x-")}
     wishes: dict[str, Any] = {"device": device_name("options.device", option)}
     if via := [value.decode("latin-1") for name, value in headers if name == b"x-npu-proxy-via"]:
@@ -43,6 +46,7 @@ def placement(headers: Iterable[tuple[bytes, bytes]], option: str = "") -> Place
     for name, read in _WISHES.items():
         if name in given:
             wishes |= read(given[name])
+    wishes.setdefault("priority", default_priority)
     wishes["latency_critical"] = wishes.get("latency_critical") or wishes.get("priority") == CRITICAL
     return Placement(**wishes)
 

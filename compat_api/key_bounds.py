@@ -25,6 +25,11 @@ def within(key: Key | None, wished: Placement) -> Placement:
     )
 
 
+def default_priority(key: Key | None) -> int:
+    """Of a request that asks for none."""
+    return 1 if key is None else min(key.default_priority, key.priority)
+
+
 def check_names(key: Key | None, *asked: str) -> None:
     """For what changes or shows models: none that the key does not allow is touched, made or copied. Raises NotAllowed
     and what the grammar of names raises."""

@@ -38,10 +38,11 @@ def critical(stage: Stage) -> list[Result]:
     steps: list[float] = []
     ratios: list[float] = []
     _criticals(server, 2, numbers, [])  # loads the model
+    tokens = _tokens(server, each, numbers)
     for index in range(rounds):
         stage.say(f"{CRITICAL.name}: round {index + 1} of {rounds}")
         for crowd in (0, CROWD) if index % 2 else (CROWD, 0):
-            streams = [_stream(next(numbers), each) for _ in range(crowd)]
+            streams = [_stream(next(numbers), tokens) for _ in range(crowd)]
             times = _criticals(server, each, numbers, streams)
             (beside if crowd else alone).extend(times)
             steps += [_step_ms(stream) for stream in streams]
@@ -83,9 +84,16 @@ def _criticals(
     return [(exchange.body_arrivals()[0] - exchange.start_s) * 1000 for exchange in asked]
 
 
-def _stream(number: int, criticals: int) -> Exchange:
-    """Of as many tokens as the criticals leave time for, at 5 ms a step or slower; each is as likely as the end."""
-    tokens = min(3500, int((SETTLE_S + criticals * EVERY_S) / 0.002))
+def _tokens(server: ServerTarget, criticals: int, numbers: itertools.count[int]) -> int:
+    """So many that a stream of the crowd outlives the criticals, by the step of a crowd that asks for a few."""
+    crowd = [_stream(next(numbers), 48) for _ in range(CROWD)]
+    server.exchange(crowd)
+    step_s = statistics.median(_step_ms(stream) for stream in crowd) / 1000
+    return max(100, min(3500, int(1.5 * (SETTLE_S + criticals * EVERY_S) / max(step_s, 0.001))))
+
+
+def _stream(number: int, tokens: int) -> Exchange:
+    """Each token is as likely as the end."""
     return _ask("best-effort", f"Number {number}: tell me all.", tokens, 0.0, 1000.0)
 
 

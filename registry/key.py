@@ -36,6 +36,9 @@ class Key(Struct, frozen=True, kw_only=True):
     remote: bool = True
     """Other servers may answer its requests."""
     priority: int = 3
+    """The highest."""
+    default_priority: int = 1
+    """Of its requests that ask for none."""
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     ends_at: float = math.inf

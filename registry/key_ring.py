@@ -76,6 +76,7 @@ def of(row: ApiKey) -> Key:
         devices=tuple(_entries(row.devices_allowed)),
         remote=row.remote_allowed,
         priority=row.priority,
+        default_priority=row.default_priority,
         requests_per_minute=row.requests_per_minute or 0,
         tokens_per_minute=row.tokens_per_minute or 0,
         ends_at=0.0 if row.revoked_at else expiry,

@@ -17,6 +17,7 @@ NEW: dict[str, Any] = {
     "name": "team",
     "scope": "infer",
     "priority": "1",
+    "default_priority": "0",
     "models_allowed": " demo ,qwen3:* ",
     "devices_allowed": "cpu",
     "remote_allowed": "on",
@@ -30,7 +31,8 @@ def test_the_secret_is_shown_on_the_page_that_made_it_and_nowhere_else() -> None
     assert found
     row = ApiKey.objects.get()
     assert row.sha256 == hashed(found[0].encode())
-    assert (row.models_allowed, row.devices_allowed, row.priority) == ("demo, qwen3:*", "CPU", 1)
+    assert (row.models_allowed, row.devices_allowed) == ("demo, qwen3:*", "CPU")
+    assert (row.priority, row.default_priority) == (1, 0)
     for path in ("/apikey/", f"/apikey/{row.pk}/change/", f"/apikey/{row.pk}/history/"):
         shown = browser.get(path)
         assert found[0] not in shown

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from msgspec import structs
 
-from compat_api import key_bounds
+from compat_api import headers, key_bounds
 from inference.errors import BadRequest, NotAllowed
 from inference.types import Placement
 from registry import api_keys
@@ -89,6 +89,28 @@ def test_a_wish_is_lowered_to_what_the_key_allows() -> None:
     assert key_bounds.within(key, wish) == structs.replace(wish, priority=1, allowed=("CPU",))
     assert key_bounds.within(key, Placement(priority=0)).priority == 0
     assert key_bounds.within(None, wish) is wish
+
+
+@pytest.mark.parametrize(
+    ("key", "sent", "wanted"),
+    [
+        (None, {}, 1),
+        (Key(id=1, name="a"), {}, 1),
+        (Key(id=1, name="a", default_priority=2), {}, 2),
+        (Key(id=1, name="a", default_priority=0), {}, 0),
+        (Key(id=1, name="a", default_priority=3, priority=2), {}, 2),
+        (Key(id=1, name="a", default_priority=2), {"x-priority": "normal"}, 1),
+        (Key(id=1, name="a", default_priority=0), {"x-media-type": "audio"}, 2),
+        (Key(id=1, name="a", default_priority=0), {"x-priority": "critical"}, 3),
+    ],
+)
+def test_a_key_says_how_urgent_requests_are_that_do_not(
+    key: Key | None, sent: dict[str, str], wanted: int
+) -> None:
+    given = [(name.encode(), value.encode()) for name, value in sent.items()]
+    wished = headers.placement(given, default_priority=key_bounds.default_priority(key))
+    assert key_bounds.within(key, wished).priority == wanted
+    assert wished.latency_critical is (wanted == 3)
 
 
 def test_what_changes_models_may_touch_only_those_of_the_key() -> None:
@@ -174,12 +196,13 @@ def run(*arguments: str) -> Any:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_key_is_made_listed_and_revoked() -> None:
-    made = run("create", "anna", "--expires", "30d", "--devices", "gpu.1, cpu", "--priority", "normal")
+    bounds = ("--devices", "gpu.1, cpu", "--priority", "normal", "--default-priority", "best-effort")
+    made = run("create", "anna", "--expires", "30d", *bounds)
     secret = made.pop("key")
     row = ApiKey.objects.get()
     assert secret.startswith(row.shown)
     assert secret not in json.dumps(run("list"))
-    assert (row.devices_allowed, row.priority) == ("GPU.1, CPU", 1)
+    assert (row.devices_allowed, row.priority, row.default_priority) == ("GPU.1, CPU", 1, 0)
     assert timedelta(days=29) < row.expires_at - timezone.now() <= timedelta(days=30)  # type: ignore[operator]
     assert run("revoke", secret[:10])["state"] == "revoked"
     first = ApiKey.objects.get().revoked_at

@@ -103,3 +103,16 @@ def test_a_key_for_best_effort_starts_after_who_came_later(idle: RunningServer) 
             assert answer.status_code == 200
             assert float(answer.headers["X-NPU-Proxy-Queue-Ms"]) > 0
             assert sum(npu(idle)) == 1, "the one that came before it has not had its answer"
+
+
+def test_a_key_whose_requests_are_usually_urgent_starts_before_who_came_earlier(idle: RunningServer) -> None:
+    secret = apikey(idle, "create", "dictation", "--default-priority", "high")["key"]
+    with asking(idle, 1, tokens=450):
+        eventually(lambda: npu(idle) == (1, 0))
+        with asking(idle, 1):
+            eventually(lambda: npu(idle) == (1, 1))
+            key = {"Authorization": f"Bearer {secret}"}
+            answer = httpx.post(f"{idle.url}/api/generate", json=body(1), headers=ON_NPU | key, timeout=60)
+            assert answer.status_code == 200
+            assert float(answer.headers["X-NPU-Proxy-Queue-Ms"]) > 0
+            assert sum(npu(idle)) == 1, "the one that came before it has not had its answer"

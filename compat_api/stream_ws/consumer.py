@@ -8,7 +8,7 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from compat_api import errors, headers
+from compat_api import errors, headers, key_bounds
 from compat_api.consumer import Message, Receive, Send, off_loop
 from compat_api.request_log import RequestLog
 from compat_api.stream_ws import requests, responses
@@ -38,7 +38,8 @@ class StreamConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no 
         self._closing: asyncio.Task[None] | None = None
         await receive()  # websocket.connect
         try:
-            self._wished = headers.placement(scope["headers"])
+            usual = key_bounds.default_priority(scope.get("npuproxy.key"))
+            self._wished = headers.placement(scope["headers"], default_priority=usual)
         except BadRequest as error:
             await self._refuse_handshake(errors.of(error))
             return

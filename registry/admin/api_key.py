@@ -32,7 +32,7 @@ class ApiKeyForm(_Form):
         model = ApiKey
         fields = (
             *("name", "scope", "expires_at", "models_allowed", "devices_allowed", "remote_allowed"),
-            *("priority", "requests_per_minute", "tokens_per_minute"),
+            *("priority", "default_priority", "requests_per_minute", "tokens_per_minute"),
         )
         widgets = {
             "models_allowed": forms.TextInput(attrs={"size": 60, "spellcheck": "false"}),

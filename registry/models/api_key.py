@@ -52,6 +52,12 @@ class ApiKey(Stamped):
     priority = models.PositiveSmallIntegerField(
         "highest priority", choices=Priority.choices, default=Priority.CRITICAL
     )
+    default_priority = models.PositiveSmallIntegerField(
+        "usual priority",
+        choices=Priority.choices,
+        default=Priority.NORMAL,
+        help_text="of its requests that ask for none; never above the highest",
+    )
     requests_per_minute = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)], help_text="empty: no limit"
     )
@@ -74,6 +80,9 @@ class ApiKey(Stamped):
                 condition=Q(scope__in=("infer", "manage", "admin")), name="registry_api_key_scope_is_known"
             ),
             models.CheckConstraint(condition=Q(priority__lte=3), name="registry_api_key_priority_is_known"),
+            models.CheckConstraint(
+                condition=Q(default_priority__lte=3), name="registry_api_key_default_priority_is_known"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -67,6 +67,7 @@ class Command(VerbCommand):
             devices_allowed=allowed,
             remote_allowed=not local_only,
             priority=PRIORITIES[priority],
+            default_priority=PRIORITIES[options["default_priority"]],
             requests_per_minute=options["requests_per_minute"],
             tokens_per_minute=options["tokens_per_minute"],
             expires_at=options["expires"],
@@ -122,6 +123,12 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--priority", choices=PRIORITIES, default="critical", help="the highest it may ask for"
     )
+    parser.add_argument(
+        "--default-priority",
+        choices=PRIORITIES,
+        default="normal",
+        help="of its requests that ask for none; normal",
+    )
     parser.add_argument("--requests-per-minute", type=int, metavar="N", help="then 429 with Retry-After")
     parser.add_argument("--tokens-per-minute", type=int, metavar="N", help="of prompts and answers together")
 
@@ -153,6 +160,7 @@ def _facts(row: ApiKey) -> dict[str, Any]:
         "devices": row.devices_allowed,
         "local_only": not row.remote_allowed,
         "priority": row.get_priority_display(),
+        "default_priority": row.get_default_priority_display(),
         "requests_per_minute": row.requests_per_minute,
         "tokens_per_minute": row.tokens_per_minute,
         "requests": use.requests if use else 0,
