@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('registry', '0013_requests_are_logged'),
+        ('registry', '0014_substitutions'),
     ]
 
     operations = [
