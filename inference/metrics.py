@@ -216,7 +216,7 @@ def restarted(model: str, device: str) -> None:
 # --- read at a scrape -----------------------------------------------------------------------------------------------
 
 
-class _Tokens(Collector):
+class Tokens(Collector):
     """Those of running answers included, so that a long answer shows while it runs."""
 
     def collect(self) -> Iterator[Metric]:
@@ -254,4 +254,4 @@ def _cumulative(counts: list[int]) -> list[tuple[str, float]]:
     return buckets
 
 
-REGISTRY.register(_Tokens())
+REGISTRY.register(Tokens())

@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from inference import metrics_list
 from npuproxy import env
 from npuproxy.flags import FLAGS
 from registry import catalog
@@ -59,6 +60,15 @@ def modules() -> str:
     return "\n\n".join(parts)
 
 
+def metrics() -> str:
+    """Every metric of ours, as a query names it."""
+    rows = (
+        (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels) or "–", one.words)
+        for one in metrics_list.declared()
+    )
+    return _table(("metric", "kind", "labels", "what"), rows)
+
+
 def catalogue() -> str:
     """Every short name with its repositories; what they need of a machine is for `models known` to say."""
     rows = (
@@ -91,6 +101,7 @@ TABLES = (
     Table("docs/configuration.md", "flags", flags),
     Table("docs/configuration.md", "aliases", aliases),
     Table("docs/architecture.md", "modules", modules),
+    Table("docs/metrics.md", "metrics", metrics),
     Table("docs/models.md", "catalogue", catalogue),
 )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from socket import create_connection
 from typing import Any, NamedTuple
@@ -28,6 +30,7 @@ from workers import worker_of
 from compat_api.urls import OPERATIONS
 from inference import metrics
 from inference.gauges import Gauges
+from inference.token_gaps import BOUNDS_S, TokenGaps
 
 PACKAGE = "/sys/class/powercap/intel-rapl:0/energy_uj"
 QUESTION = [{"role": "user", "content": "How do I pull a model?"}]
@@ -63,7 +66,8 @@ def watched(machine: Machine, hub_of_all: Hub, tmp_path_factory: pytest.TempPath
         server.wait_until_ready()
         eventually(lambda: httpx.get(f"{server.url}/readyz", timeout=30).is_success)
         before = Scrape(server)
-        answers = {**generations(server), **embeddings(server)}
+        with drawing_power(machine):
+            answers = {**generations(server), **embeddings(server)}
         refusals(server)
         crashes(server)
         pulls(server, hub_of_all)
@@ -75,6 +79,26 @@ def watched(machine: Machine, hub_of_all: Hub, tmp_path_factory: pytest.TempPath
             yield Watched(server, before, after, answers)
     finally:
         server.stop()
+
+
+@contextmanager
+def drawing_power(machine: Machine) -> Iterator[None]:
+    """A joule each twentieth of a second."""
+    over = threading.Event()
+
+    def draw() -> None:
+        for turn in itertools.count(1):
+            machine.set(PACKAGE, 1_000_000 * turn)
+            if over.wait(0.05):
+                return
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(30)
 
 
 def generations(server: RunningServer) -> dict[str, Any]:
@@ -308,3 +332,20 @@ def test_beyond_the_most_models_all_others_are_one() -> None:
     labels = {metrics.label_of(name) for name in names}
     assert len(labels) <= metrics.MOST_MODELS + 1
     assert metrics.label_of(names[-1]) == metrics.OTHER
+
+
+def test_a_method_that_nobody_knows_becomes_no_label(server: RunningServer) -> None:
+    httpx.request("BREW", f"{server.url}/status", timeout=30)
+    httpx.request("BREW", f"{server.url}/admin/", timeout=30)
+    assert "BREW" not in httpx.get(f"{server.url}/metrics", timeout=30).text
+
+
+def test_the_tokens_of_a_step_share_its_time() -> None:
+    gaps, more = TokenGaps(), TokenGaps()
+    gaps.add(0.02, 1)  # on the bound of its bucket
+    gaps.add(0.04, 2)
+    more.add(60.0, 1)
+    gaps.fold(more)
+    counts = dict(zip((*BOUNDS_S, None), gaps.counts, strict=True))
+    assert {bound: count for bound, count in counts.items() if count} == {0.02: 3, None: 1}
+    assert gaps.total_s == pytest.approx(60.06)
