@@ -29,6 +29,11 @@ _ANYTHING = frozenset({"completion", "tools", "thinking", "insert", "vision", "e
 _NOWHERE = Path()
 
 
+def prepare() -> None:
+    """Imports what other servers need: a fifth of a second, best spent off the event loop."""
+    import inference.backends.remote  # noqa: F401
+
+
 class Remotes:
     """Event loop only, but `offers`, `find` and `states`, which any thread may call."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 from ipaddress import ip_address
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from inference import remotes
 from inference.engine import Engine
 from inference.errors import BadRequest
 from inference.remote import RemoteSpec
@@ -141,6 +143,8 @@ class Follower:
         if stamp != self._stamp:
             found = await self._thread.read(partial(specs, self._port))
             self._thread.release()
+            if found:
+                await asyncio.to_thread(remotes.prepare)
             self._engine.follow_remotes(found)
             global _followed
             _followed = {spec.id: spec for spec in found}

@@ -1,6 +1,7 @@
 """Another server that speaks OpenAI's API and misbehaves as the first part of the path says: a process of its own.
 
-    /good /slow /cut /early /fails /full /garbled /endless /redirect /stranger /refuses /gone /breaks /words /forever
+    /good /slow /cut /early /fails /full /garbled /shape /endless /redirect /stranger /nolist /refuses /gone /breaks
+    /words /forever
 
 `GET /seen` lists what arrived, on either of its two ports. Run as a program it prints the ports and serves.
 """
@@ -113,6 +114,8 @@ class _Server:
         mode, _, rest = path[1:].partition("/")
         if rest == "v1/models":
             writer.write(self._list(mode))
+        elif rest == "v1/responses":
+            writer.write(_whole("404 Not Found", _error("no such path")))
         else:
             await self._misbehave(mode, bool(json.loads(body or b"{}").get("stream")), writer)
         await writer.drain()
@@ -130,6 +133,7 @@ class _Server:
             "words": _good(stream),
             "fails": _whole("500 Internal Server Error", _error("out of luck")),
             "full": _whole("429 Too Many Requests", _error("too many"), "Retry-After: 7"),
+            "shape": _whole("200 OK", b'{"id": "c", "answer": "hello"}'),
             "garbled": _whole("200 OK", b"<html>hello</html>"),
             "redirect": _whole(
                 "307 Temporary Redirect", b"", f"Location: http://127.0.0.1:{self.other_port}/good/x"

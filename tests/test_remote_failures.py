@@ -116,6 +116,7 @@ ALONE = (
     ("slow", 504, "no answer began within 1 s"), ("early", 502, "ended the answer before it was complete"),
     ("fails", 502, "out of luck"), ("full", 429, "too many"), ("endless", 502, "a head beyond all bounds"),
     ("redirect", 502, "redirect"), ("refuses", 422, "temperature: is too hot"), ("gone", 404, "no m here"),
+    ("shape", 502, "it ended the answer|is not what this API sends"),
 )  # fmt: skip
 
 
@@ -330,3 +331,17 @@ def test_tokens_that_count_against_a_limit_are_counted_by_the_server(
         assert (b'"usage"' in passed_bytes(events)) != metered, "shown to those alone who asked"
         assert passed_bytes(events).endswith(b"data: [DONE]\n\n")
         assert (finish.prompt_tokens, finish.completion_tokens) == (11, 3)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_responses_are_translated_where_a_server_has_chats_alone(
+    upstream: odd_upstream.Upstream, stream: bool
+) -> None:
+    @scenario(server(upstream, "good"))
+    async def _(engine: Engine, model: ModelSpec) -> None:
+        source = Source(operation="openai.responses", body=b'{"model":"m","input":"count"}')
+        for _ in range(2):
+            events = await events_of(engine, model, structs.replace(chat(stream), source=source))
+            assert (text_of(events), passed_bytes(events)) == ("one two three", b"")
+        asked = [one["path"] for one in upstream.seen()[-3:]]
+        assert asked == ["/good/v1/responses", *["/good/v1/chat/completions"] * 2], "it is asked for once"

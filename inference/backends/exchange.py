@@ -113,6 +113,7 @@ class PassedWhole(Exchange):
     """An answer that is not streamed."""
 
     names: Names
+    path: passing.Path
 
     async def next(self) -> list[Event]:
         within_s = self._spec.first_byte_s
@@ -122,10 +123,10 @@ class PassedWhole(Exchange):
             answer = orjson.loads(body)
         except orjson.JSONDecodeError:
             raise self._broken("its answer is no JSON") from None
-        if not isinstance(answer, dict):
-            raise self._broken("its answer is not what this API sends")
-        if answer.get("error"):
+        if isinstance(answer, dict) and answer.get("error"):
             raise self._broken(passing.error_words(answer) or "it failed")
+        if not isinstance(answer, dict) or self.path.answer not in answer:
+            raise self._broken("its answer is not what this API sends")
         return [Passed(self.names.back(body)), self._finish(passing.usage_in(body))]
 
 

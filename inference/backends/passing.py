@@ -38,6 +38,8 @@ class Path(Struct, frozen=True, kw_only=True):
     """An event of the stream, read."""
     end: re.Pattern[bytes]
     """In the event that ends a stream that is complete."""
+    answer: str
+    """A field that every answer has that is not streamed."""
     trailing: int = 0
     """Events without a token after the first one, the end's included."""
 
@@ -73,24 +75,25 @@ _STOPPED = re.compile(_OPENS + rb'"type"\s*:\s*"message_stop"')
 
 PATHS: Final[Mapping[str, Path]] = {
     "openai.chat": Path(
-        protocol="openai", path="/v1/chat/completions", has_token=_choice, end=_DONE, trailing=2
+        protocol="openai", path="/v1/chat/completions", has_token=_choice, end=_DONE, answer="choices", trailing=2
     ),
     "openai.completions": Path(
-        protocol="openai", path="/v1/completions", has_token=_choice, end=_DONE, trailing=2
+        protocol="openai", path="/v1/completions", has_token=_choice, end=_DONE, answer="choices", trailing=2
     ),
     "openai.responses": Path(
-        protocol="openai", path="/v1/responses", has_token=_response, end=_COMPLETED, trailing=3
+        protocol="openai", path="/v1/responses", has_token=_response, end=_COMPLETED, answer="output", trailing=3
     ),
     "chat": Path(
-        protocol="ollama", path="/api/chat", lines=True, has_token=_ollama, end=_LINE_DONE, trailing=1
+        protocol="ollama", path="/api/chat", lines=True, has_token=_ollama, end=_LINE_DONE, answer="message", trailing=1
     ),
     "generate": Path(
-        protocol="ollama", path="/api/generate", lines=True, has_token=_ollama, end=_LINE_DONE, trailing=1
+        protocol="ollama", path="/api/generate", lines=True, has_token=_ollama, end=_LINE_DONE, answer="response",
+        trailing=1,
     ),
     "anthropic.messages": Path(
-        protocol="anthropic", path="/v1/messages", has_token=_block, end=_STOPPED, trailing=3
+        protocol="anthropic", path="/v1/messages", has_token=_block, end=_STOPPED, answer="content", trailing=3
     ),
-}
+}  # fmt: skip
 """By operation: what can pass where the backend's protocol is this."""
 
 COUNTED_IF_ASKED: Final = ("openai.chat", "openai.completions")

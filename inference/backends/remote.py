@@ -227,7 +227,7 @@ class RemoteBackend:
             stream.scan = Scan(self.id, path, names, hides_usage=asking is not body)
             return stream, response
         whole = PassedWhole(self.spec, job, response, asked_at)
-        whole.names = names
+        whole.names, whole.path = names, path
         return whole, response
 
     async def _translated(self, job: ChatJob, offer: Offer) -> tuple[Exchange, aiohttp.ClientResponse]:
