@@ -78,7 +78,7 @@ class Engine:
         self._watch = DeviceWatch(config, *shared, self._backends, self._emulated)
         self.efficiency = Efficiency(stable_s=config.auto_mode_s)
         self.substitution = Substitution()
-        self.remotes = remotes.Remotes(config.max_queue)
+        self.remotes = remotes.Remotes(config.max_queue, self.profiles)
         self._records: deque[RequestRecord] = deque(maxlen=RECORDS)
         self._active = 0
         self._idle = asyncio.Event()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from inference.backend import ChatJob, EmbedJob
 from inference.errors import RequestLoop
 from inference.listing import Offer
+from inference.profiles import Profiles
 from inference.remote import RemoteSpec
 from inference.route_facts import Candidate
 from inference.states import LoadedModel
@@ -37,11 +38,12 @@ def prepare() -> None:
 class Remotes:
     """Event loop only, but `offers`, `find` and `states`, which any thread may call."""
 
-    def __init__(self, max_queue: int) -> None:
-        """`max_queue`: requests that may wait for one server."""
+    def __init__(self, max_queue: int, profiles: Profiles) -> None:
+        """`max_queue`: requests that may wait for one server. `profiles` are told how fast each is."""
         self.backends: dict[str, RemoteBackend] = {}
         self._specs: dict[str, RemoteSpec] = {}
         self._max_queue = max_queue
+        self._profiles = profiles
         self._instance = f"npuproxy-{secrets.token_hex(8)}"
         self._session: Session | None = None
 
@@ -67,7 +69,9 @@ class Remotes:
 
         if self._session is None:
             self._session = Session()
-        return RemoteBackend(spec, WIRES[spec.protocol], self._session, self._instance, self._max_queue)
+        return RemoteBackend(
+            spec, WIRES[spec.protocol], self._session, self._instance, self._max_queue, self._profiles
+        )
 
     # --- what they offer --------------------------------------------------------------------------------------------
 

@@ -23,14 +23,18 @@ from inference.backends.upstream import VIA, Session, executed
 from inference.backends.wire import Wire
 from inference.breaker import Breaker
 from inference.errors import DeadlineExceeded, RemoteFailed, RemoteRefused
-from inference.events import Embeddings, Event, Start
+from inference.events import Embeddings, Event, Finish, Start
 from inference.listing import Offer
+from inference.prefix_memory import PrefixMemory
+from inference.profiles import Generated, Profiles
 from inference.remote import RemoteSpec
 from inference.route_facts import Candidate, Route
 from inference.scoring import ASSUMED, Traits
 from inference.states import DeviceState
 from inference.types import FOREVER, ChatRequest, EmbedRequest, LoadRequest, ModelSpec, Source
 
+_BLOCK_TOKENS, _BLOCKS = 32, 4096
+"""Of prompts that another server may have in its prefix cache."""
 NO_LIMIT = 1 << 40
 """Tokens: what fits is for that server to say."""
 _MANY = 1_000_000
@@ -43,7 +47,9 @@ _NOT_ITS_API = "does not speak the API of this request, which cannot be translat
 class RemoteBackend:
     """Event loop only."""
 
-    def __init__(self, spec: RemoteSpec, wire: Wire, session: Session, via: str, max_queue: int) -> None:
+    def __init__(
+        self, spec: RemoteSpec, wire: Wire, session: Session, via: str, max_queue: int, profiles: Profiles
+    ) -> None:
         """`via`: what this server writes into the header X-NPU-Proxy-Via."""
         self.id = spec.id
         self.spec = spec
@@ -54,6 +60,8 @@ class RemoteBackend:
         """When it became a backend, in Unix time."""
         self.wire = wire
         self._session = session
+        self._profiles = profiles
+        self._prompts = PrefixMemory(_BLOCK_TOKENS, _BLOCKS)
         self._via = via
         self._breaker = Breaker()
         self._loopback = _is_loopback(spec.url)
@@ -123,7 +131,10 @@ class RemoteBackend:
             exchange, response = await self._exchange(job)
             yield [self._start(job, route, response, exchange, slot.waited_s)]
             while not exchange.finished:
-                yield await exchange.next()
+                events = await exchange.next()
+                if exchange.finished:
+                    self._learn(job, exchange, events[-1])
+                yield events
             self._breaker.answered()
         except RemoteFailed as error:
             self._failed(error)
@@ -132,6 +143,20 @@ class RemoteBackend:
             slot.release()
             if exchange is not None:
                 exchange.close()
+
+    def _learn(self, job: ChatJob, exchange: Exchange, finish: Event) -> None:
+        """What the next request may expect of this server. An answer that came whole tells no rate."""
+        if not isinstance(finish, Finish):
+            return
+        self._profiles.answered(job.spec, finish.completion_tokens)
+        if isinstance(exchange, PassedWhole) or not finish.prompt_tokens:
+            return
+        read = self._prompts.unread(job.prompt_ids) if job.prompt_ids else finish.prompt_tokens
+        seen = Generated(
+            read_tokens=read, prompt_tokens=max(finish.prompt_tokens, len(job.prompt_ids)), prefill_s=finish.prefill_s,
+            completion_tokens=finish.completion_tokens, decode_s=finish.decode_s,
+        )  # fmt: skip
+        self._profiles.generated(job.spec, self.id, seen)
 
     async def embed(self, job: EmbedJob, route: Route) -> Embeddings:
         slot = await self._admit(job)
