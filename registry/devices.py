@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.conf import settings
+from django.db import transaction
 
 from inference.device_names import kind_of
 from inference.states import DeviceState
@@ -13,6 +14,7 @@ from registry.models import Device
 MB = 1_000_000
 
 
+@transaction.atomic
 def found(states: Iterable[DeviceState]) -> None:
     """Keeps a row for each, and for those that have gone; writes only what is new, since each write makes the server
     read the table again."""
