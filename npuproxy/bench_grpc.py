@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import suppress
 from typing import Any, Final
 
 from django.conf import settings
@@ -98,6 +99,7 @@ async def _serve(tokens: int) -> None:
     await opened.start()
     print(port, flush=True)
     stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    with suppress(NotImplementedError):  # on Windows it is ended from outside
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     await stopped.wait()
     await opened.stop()

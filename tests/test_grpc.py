@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ from conftest import RunningServer
 from grpc_client import BABBLE, GREEDY, ask, dial, method, prompt, refusal, stream
 
 from npuproxy.grpc import ollama_proxy_pb2 as pb
-from npuproxy.grpc.operations import PROXY_SERVICE
+from npuproxy.grpc.operations import PROXY_SERVICE, SERVICE
 
 WEATHER = pb.Tool(
     name="get_weather",
@@ -65,6 +66,16 @@ def test_a_whole_answer_is_the_stream_in_one_message(server: RunningServer) -> N
     assert told["x-npu-proxy-route-reason"] == answer.routing.reason
     assert int(told["x-npu-proxy-token-count"]) == answer.stats.prompt_tokens
     assert told["x-request-id"] in server.log()
+
+
+def test_calls_are_counted_with_all_other_requests(server: RunningServer) -> None:
+    with dial(server.grpc) as channel:
+        ask(channel, "Generate", prompt())
+        refusal(channel, "Generate", prompt(), x_forwarded_for="192.0.2.7")
+    counted = httpx.get(server.url + "/metrics", trust_env=False).text
+    for status in (200, 401):
+        line = rf'requests_total{{endpoint="/{SERVICE}/Generate",status="{status}"}} [1-9]'
+        assert re.search(line, counted), f"no {status} among the counted requests"
 
 
 def test_thoughts_are_apart_from_the_text(server: RunningServer) -> None:

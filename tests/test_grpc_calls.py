@@ -19,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_client import BABBLE, ask, dial, method, prompt, refusal, sent
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.errors import BadRequest
@@ -121,6 +121,7 @@ def test_bytes_that_are_no_message_are_refused(server: RunningServer) -> None:
             unheard_of(b"", timeout=60)
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60), st.sampled_from(["generate", "chat", "embed"]))
 def test_no_bytes_break_the_parser(body: bytes, kind: str) -> None:
     """Either they are a request, or what is wrong is said."""
@@ -191,7 +192,7 @@ def test_a_deadline_ends_the_generation(server: RunningServer) -> None:
         ask(channel, "Generate", prompt())
         metadata = sent({"x_request_id": name})
         with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
-            method(channel, "Generate")(prompt("Hello", options=LONG), timeout=0.3, metadata=metadata)
+            method(channel, "Generate")(prompt("Hello", options=LONG), timeout=1, metadata=metadata)
         until(lambda: f"[{name}] gRPC" in server.log(), "the request did not end with its deadline")
         until(lambda: running(channel) == 0, "the slot is not free")
     (line,) = [line for line in server.log().splitlines() if f"[{name}] gRPC" in line]
@@ -234,8 +235,8 @@ def test_the_operator_ends_a_call(server: RunningServer) -> None:
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """It waits for a reader for a second, and takes a megabyte."""
-    settings = {"NPU_PROXY_READ_TIMEOUT": "1", "NPU_PROXY_MAX_BODY": "1MB"}
+    """It waits for a reader for three seconds, and takes a megabyte."""
+    settings = {"NPU_PROXY_READ_TIMEOUT": "3", "NPU_PROXY_MAX_BODY": "1MB"}
     running = start_server(
         tmp_path_factory.mktemp("strict"), NPU_PROXY_GRPC_PORT=str(free_port()), **settings
     )
@@ -249,7 +250,7 @@ def test_what_is_larger_than_a_body_may_be_is_refused(strict: RunningServer) -> 
     with dial(strict.grpc) as channel:
         code, words = refusal(channel, "Generate", prompt("a" * 1_100_000))
         assert (code, "larger than max" in words) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
-        bomb = prompt(" " * 20_000_000)
+        bomb = prompt(" " * 5_000_000)
         with pytest.raises(grpc.RpcError, match="RESOURCE_EXHAUSTED"):
             method(channel, "Generate")(bomb, timeout=60, compression=grpc.Compression.Gzip)
 
@@ -261,7 +262,7 @@ def test_a_client_that_does_not_read_is_cut(strict: RunningServer) -> None:
         next(call)
         until(lambda: "status=499" in strict.log(), "it was not cut")
         until(lambda: running(other) == 0, "the slot is not free")
-        with pytest.raises(grpc.RpcError, match="neither sent nor took anything for 1 s"):
+        with pytest.raises(grpc.RpcError, match="neither sent nor took anything for 3 s"):
             list(call)
 
 
