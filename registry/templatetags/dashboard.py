@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -49,7 +49,7 @@ class Card(Struct, frozen=True):
 def dashboard(request: HttpRequest) -> dict[str, object]:
     """Cards of those tables that the user may see."""
     now = running.snapshot()
-    made = (
+    made: tuple[tuple[str, Callable[[], Card]], ...] = (
         ("registry.view_device", lambda: _devices(now)),
         ("registry.view_backend", lambda: _servers(now)),
         ("registry.view_model", lambda: _models(now)),
