@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from django.contrib import admin
 from django.db.models import Max
 from django.http import HttpRequest
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from registry.admin.why_here import why_page
 from registry.models import Profile
 
 if TYPE_CHECKING:
@@ -31,6 +33,12 @@ class ProfileAdmin(_Admin):
     empty_words = (
         "Nothing was measured yet: three requests make a profile, or `manage.py bench --profile MODEL`."
     )
+
+    change_list_template = "admin/registry/profile_list.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        why = path("why/", self.admin_site.admin_view(why_page), name="registry_profile_why")
+        return [why, *super().get_urls()]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
