@@ -44,27 +44,15 @@ WARM_UP = WarmUp()
 
 def reasons(snapshot: Snapshot, loading: Iterable[str]) -> tuple[Finding, ...]:
     """Why it is not ready; () where it is."""
-    found = []
+    found: list[Finding] = []
     if snapshot.draining:
         found.append(
             Finding(
                 "draining", "the server is stopping and takes no new work", "send requests to another server"
             )
         )
-    if snapshot.runtime == "starting":
-        found.append(
-            Finding(
-                "devices_unknown", "the runtime is starting, no device is known yet", "try again in a second"
-            )
-        )
-    elif snapshot.runtime == "failed":
-        found.append(
-            Finding(
-                "runtime_failed",
-                "no worker process could be started, so no device is known; it is tried again every few seconds",
-                "the server's log has the cause: a broken installation of openvino, or too little memory",
-            )
-        )
+    if not _has_other_servers(snapshot):
+        found += _of_runtime(snapshot)
     if names := sorted(loading):
         found.append(
             Finding(
@@ -76,9 +64,32 @@ def reasons(snapshot: Snapshot, loading: Iterable[str]) -> tuple[Finding, ...]:
     return tuple(found)
 
 
+def _has_other_servers(snapshot: Snapshot) -> bool:
+    """They answer for their models whatever becomes of the runtime here."""
+    return any(state.available and not state.local for state in snapshot.devices)
+
+
+def _of_runtime(snapshot: Snapshot) -> list[Finding]:
+    if snapshot.runtime == "starting":
+        return [
+            Finding(
+                "devices_unknown", "the runtime is starting, no device is known yet", "try again in a second"
+            )
+        ]
+    if snapshot.runtime == "failed":
+        return [
+            Finding(
+                "runtime_failed",
+                "no worker process could be started, so no device is known; it is tried again every few seconds",
+                "the server's log has the cause: a broken installation of openvino, or too little memory",
+            )
+        ]
+    return []
+
+
 def warnings(snapshot: Snapshot, failed: Iterable[str], database_is_away: bool) -> tuple[Finding, ...]:
     """What does not work while requests are answered."""
-    found = []
+    found = _of_runtime(snapshot) if _has_other_servers(snapshot) else []
     if database_is_away:
         found.append(
             Finding(

@@ -87,9 +87,13 @@ def _models(now: Snapshot) -> Iterator[Metric]:
     )
     yield _gauge(
         "breaker_state",
-        "0 closed, 1 half open (the next request decides), 2 open; of what has crashed since the start",
+        "0 closed, 1 half open (the next request decides), 2 open: of what has crashed since the start, and of "
+        "other servers, without a model",
         ("model", "device"),
-        [([label_of(one.name), one.device], BREAKER[one.state]) for one in now.breakers],
+        [
+            *(([label_of(one.name), one.device], BREAKER[one.state]) for one in now.breakers),
+            *((["", one.id], BREAKER[one.breaker]) for one in now.devices if not one.local),
+        ],
     )
     yield _gauge("memory_budget_bytes", "What models may take", (), [([], now.memory_budget_bytes)])
     yield _gauge("memory_used_bytes", "What models take, as budgeted", (), [([], now.memory_used_bytes)])

@@ -23,10 +23,11 @@ def take(
 ) -> Snapshot:
     """From any thread. `began`: Unix time of the engine's start; `records`: the most recent first."""
     now = time.time()
+    devices = tuple(backend.state() for backend in backends)
     return Snapshot(
         time=now,
         uptime_s=now - began,
-        devices=tuple(backend.state() for backend in backends),
+        devices=devices,
         models=tuple(loaded_model(held) for held in pool.held()),
         memory_budget_bytes=pool.room.total,
         memory_used_bytes=pool.used_bytes(),
@@ -35,7 +36,11 @@ def take(
         refused=pool.history.refused(),
         breakers=pool.history.breakers(),
         readings=telemetry.readings(),
-        runtime="running" if backends else "failed" if pool.spare.failed else "starting",
+        runtime="running"
+        if any(one.local for one in devices)
+        else "failed"
+        if pool.spare.failed
+        else "starting",
         openvino=pool.spare.openvino,
         draining=draining,
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import engines
 import httpx
 import pytest
 from conftest import RunningServer, Serve
-from server_rows import eventually
+from server_rows import eventually, rows
 
 from compat_api import readiness
 from compat_api.readiness import WarmUp
-from inference.states import BreakerState, Snapshot
+from inference import device_watch
+from inference.states import BreakerState, DeviceState, Snapshot
 
 PATHS = ("/healthz", "/health/liveness", "/readyz", "/health/readiness", "/health", "/health/devices")
 
@@ -147,6 +150,18 @@ def test_a_server_that_stops_or_cannot_start_its_runtime_is_not_ready() -> None:
     assert codes(runtime="failed", draining=True) == ["draining", "runtime_failed"]
 
 
+def test_a_server_without_a_runtime_is_ready_for_the_models_of_other_servers() -> None:
+    def box(available: bool) -> DeviceState:
+        return DeviceState(
+            id="box", full_name="", available=available, slots=1, running=0, waiting=0, local=False
+        )
+
+    away, there = (snapshot(runtime="failed", devices=(box(available),)) for available in (False, True))
+    assert [finding.code for finding in readiness.reasons(away, ())] == ["runtime_failed"]
+    assert readiness.reasons(there, ()) == ()
+    assert [finding.code for finding in readiness.warnings(there, (), False)] == ["runtime_failed"]
+
+
 def test_what_does_not_work_while_requests_are_answered_is_a_warning() -> None:
     def breaker(state: Any) -> BreakerState:
         return BreakerState(name="demo", load_key="k", device="CPU", state=state, retry_after_s=1.0)
@@ -168,3 +183,39 @@ def test_a_warm_up_is_over_when_each_model_has_loaded_or_failed() -> None:
     warm_up.end("nope", failed=True)
     assert not warm_up.loading
     assert warm_up.failed == {"nope"}
+
+
+def test_a_server_whose_database_is_away_says_so_and_goes_on_answering(serve: Serve) -> None:
+    server = serve()
+    eventually(lambda: ready(server))
+    rows(server, "ALTER TABLE registry_change RENAME TO away")
+    eventually(lambda: shown(server)["status"] == "degraded")
+    found = answer(server, "/readyz")
+    assert (found.status_code, [one["code"] for one in found.json()["warnings"]]) == (200, ["database_away"])
+    embed = {"model": "all-minilm", "input": "hello"}
+    assert httpx.post(f"{server.url}/api/embed", json=embed, timeout=60).status_code == 200
+    rows(server, "ALTER TABLE away RENAME TO registry_change")
+    eventually(lambda: shown(server)["status"] == "ok")
+
+
+def test_an_engine_whose_workers_cannot_start_says_so_until_it_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to ask for anything: it tries again by itself."""
+    monkeypatch.setattr(device_watch, "FIND_AGAIN_S", 0.1)
+    logs = tmp_path / "logs"  # a worker's output has no place yet
+
+    async def scenario() -> None:
+        async with engines.running_engine(log_dir=logs) as running:
+            assert running.snapshot().runtime in ("starting", "failed")
+            await engines.until(lambda: running.snapshot().runtime == "failed", 30)
+            [reason] = readiness.reasons(running.snapshot(), ())
+            assert reason.code == "runtime_failed"
+            assert str(tmp_path) not in reason.message + reason.remedy
+            logs.mkdir()
+            await engines.until(lambda: running.snapshot().runtime == "running", 60)
+            assert readiness.reasons(running.snapshot(), ()) == ()
+            await running.drain(0)
+            assert [reason.code for reason in readiness.reasons(running.snapshot(), ())] == ["draining"]
+
+    engines.run(scenario, 120)

@@ -30,7 +30,6 @@ from workers import worker_of
 from compat_api.urls import OPERATIONS
 from inference import metrics
 from inference.gauges import Gauges
-from inference.token_gaps import BOUNDS_S, TokenGaps
 
 PACKAGE = "/sys/class/powercap/intel-rapl:0/energy_uj"
 QUESTION = [{"role": "user", "content": "How do I pull a model?"}]
@@ -338,14 +337,3 @@ def test_a_method_that_nobody_knows_becomes_no_label(server: RunningServer) -> N
     httpx.request("BREW", f"{server.url}/status", timeout=30)
     httpx.request("BREW", f"{server.url}/admin/", timeout=30)
     assert "BREW" not in httpx.get(f"{server.url}/metrics", timeout=30).text
-
-
-def test_the_tokens_of_a_step_share_its_time() -> None:
-    gaps, more = TokenGaps(), TokenGaps()
-    gaps.add(0.02, 1)  # on the bound of its bucket
-    gaps.add(0.04, 2)
-    more.add(60.0, 1)
-    gaps.fold(more)
-    counts = dict(zip((*BOUNDS_S, None), gaps.counts, strict=True))
-    assert {bound: count for bound, count in counts.items() if count} == {0.02: 3, None: 1}
-    assert gaps.total_s == pytest.approx(60.06)
