@@ -86,10 +86,8 @@ def drawing_power(machine: Machine) -> Iterator[None]:
     over = threading.Event()
 
     def draw() -> None:
-        for turn in itertools.count(1):
+        for turn in itertools.takewhile(lambda _: not over.wait(0.05), itertools.count(1)):
             machine.set(PACKAGE, 1_000_000 * turn)
-            if over.wait(0.05):
-                return
 
     thread = threading.Thread(target=draw)
     thread.start()
