@@ -90,6 +90,8 @@ class DeviceWatch:
         self._backends = backends
         self._emulated = emulated
         self._files = Files(config.sysfs_root)
+        self._news = False
+        """A worker saw other devices than the one before: what it saw may have been over by the next look."""
         pool.spare.on_devices = self._found
 
     async def known(self) -> dict[str, Backend]:
@@ -102,12 +104,13 @@ class DeviceWatch:
         """Until it is cancelled."""
         seen = await asyncio.to_thread(self._lists)
         await self._find()
-        times = AskTimes(time.monotonic())
+        times, self._news = AskTimes(time.monotonic()), False
         while True:
             await asyncio.sleep(LOOK_S)
             now, before = time.monotonic(), seen
             seen = await asyncio.to_thread(self._lists)
-            if seen != before:
+            if seen != before or self._news:
+                self._news = False
                 times.changed(now)
             times.trouble(self._pool.history.trouble_at)
             if times.is_due(now):
@@ -153,9 +156,9 @@ class DeviceWatch:
         for id, full_name in {**dict.fromkeys(self._emulated, EMULATED), **real}.items():
             backend = self._backends.get(id)
             if backend is None:
-                self._backends[id] = self._made(id, full_name)
+                self._backends[id], self._news = self._made(id, full_name), True
             elif isinstance(backend, LocalBackend) and not backend.available:
-                backend.available = True
+                backend.available = self._news = True
                 logger.info("%s is back", id)
         for backend in self._backends.values():
             if isinstance(backend, LocalBackend) and not (backend.emulated or backend.id in real):
@@ -163,7 +166,7 @@ class DeviceWatch:
 
     def _gone(self, backend: LocalBackend) -> None:
         if backend.available:
-            backend.available = False
+            backend.available, self._news = False, True
             self._pool.leave(backend.id)
             logger.warning("%s has gone: requests go to other devices until it is back", backend.id)
 
