@@ -6,9 +6,7 @@ It writes docs/pictures/*.png, each below MOST_BYTES.
 from __future__ import annotations
 
 import io
-import json
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,20 +29,14 @@ _QUESTIONS = (
 )
 
 
-def _post(server: RunningServer, path: str, body: dict[str, Any]) -> None:
-    request = urllib.request.Request(server.url + path, json.dumps(body).encode())
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        answer.read()
-
-
 def _busy(server: RunningServer) -> None:
     """Some requests that have ended, on both devices."""
     for device in ("NPU", "CPU"):
-        _post(server, "/api/generate", {"model": "demo", "options": {"device": device}})
+        pages.post(server, "/api/generate", {"options": {"device": device}, "stream": False})
     for question in _QUESTIONS:
         pages.chat(server, messages=[{"role": "user", "content": question}])
     pages.chat(server, messages=[{"role": "user", "content": "Hello"}], options={"device": "CPU"})
-    _post(server, "/api/embed", {"model": "all-minilm", "input": ["a text", "another one"]})
+    pages.post(server, "/api/embed", {"model": "all-minilm", "input": ["a text", "another one"]})
 
 
 def _save(page: Page, name: str) -> None:
@@ -60,7 +52,7 @@ def _save(page: Page, name: str) -> None:
 def _status(browser: Browser, server: RunningServer, **context: Any) -> Iterator[Page]:
     with pages.opened(browser, server.url, **context) as page:
         page.locator("#link[data-state=live]").wait_for()
-        with pages.long_request(server, "agent-17"), pages.long_request(server, "editor-4"):
+        with pages.long_request(server, "agent-17"):
             page.locator("[data-rows=running] [data-text=state]", has_text="answering").first.wait_for()
             page.wait_for_timeout(3500)
             yield page

@@ -26,6 +26,7 @@ needs_chromium = pytest.mark.skipif(
     not (installed.program() or os.environ.get("CI")),
     reason="no Chromium here: the pages were not seen",
 )
+HELLO = [{"role": "user", "content": "How do I pull a model?"}]
 LONG = {"type": "string", "pattern": "[a-z]{990}"}
 """As the format of an answer: it takes seconds, whatever the model."""
 
@@ -85,10 +86,16 @@ def is_too_wide(page: Page) -> bool:
 
 def chat(server: RunningServer, request_id: str = "", **fields: Any) -> dict[str, Any]:
     """Of /api/chat, whatever its status."""
-    hello = [{"role": "user", "content": "How do I pull a model?"}]
-    body = {"model": "demo", "messages": hello, "stream": False, "think": False, **fields}
+    return post(
+        server, "/api/chat", {"messages": HELLO, "stream": False, "think": False, **fields}, request_id
+    )
+
+
+def post(server: RunningServer, path: str, fields: dict[str, Any], request_id: str = "") -> dict[str, Any]:
+    """To `demo`; the body of the answer, whatever its status."""
     headers = {"X-Request-ID": request_id} if request_id else {}
-    request = urllib.request.Request(f"{server.url}/api/chat", json.dumps(body).encode(), headers)
+    body = json.dumps({"model": "demo", **fields}).encode()
+    request = urllib.request.Request(server.url + path, body, headers)
     try:
         with urllib.request.urlopen(request, timeout=120) as answer:
             found: dict[str, Any] = json.load(answer)
@@ -100,12 +107,17 @@ def chat(server: RunningServer, request_id: str = "", **fields: Any) -> dict[str
 
 @contextmanager
 def long_request(server: RunningServer, request_id: str) -> Iterator[list[dict[str, Any]]]:
-    """Under way inside; what came of it is in the list behind it."""
+    """Under way inside, for long on any machine; what came of it is in the list behind it."""
+    schema = {"type": "json_schema", "json_schema": {"name": "long", "schema": LONG}}
+    many = {"messages": HELLO, "n": 32, "response_format": schema, "reasoning_effort": "none"}
+    post(
+        server, "/v1/chat/completions", {**many, "n": 1, "max_tokens": 1}
+    )  # its grammar is known from now on
     answers: list[dict[str, Any]] = []
 
     def ask() -> None:
         with suppress(OSError):
-            answers.append(chat(server, request_id, format=LONG))
+            answers.append(post(server, "/v1/chat/completions", many, request_id))
 
     thread = threading.Thread(target=ask)
     thread.start()

@@ -48,7 +48,7 @@ def test_a_request_is_seen_under_way_is_stopped_there_and_its_client_is_told(
         expect(running.locator("[data-text=tokens]")).not_to_have_text(before, timeout=pages.WAIT_MS)
         running.get_by_role("button", name="Stop page-long").click()
         expect(running).to_have_count(0, timeout=pages.WAIT_MS)
-    assert "ended by the operator" in answers[0]["error"]
+    assert "ended by the operator" in answers[0]["error"]["message"]
     ended = page.locator("[data-rows=requests] > tr").filter(has_text="page-long")
     expect(ended.locator("[data-text=status]")).to_have_text("403", timeout=pages.WAIT_MS)
     assert pages.chat(server)["done"], "the device is free again"
