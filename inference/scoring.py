@@ -183,9 +183,9 @@ def terms(cost: Cost, weighing: Weighing) -> Terms:
         priority=10.0 * cost.priority,
         time=weighing.by_time * (1000 - 1000 * cost.total_s),
         power=weighing.by_power * (1000 - 10 * cost.watts),
-        queue=-50.0 * cost.queue,
+        queue=0.0 - 50.0 * cost.queue,
         place=weighing.place_points.get(cost.kind, 0.0),
-        heat=-_heat(cost.readings),
+        heat=0.0 - _heat(cost.readings),
         quiet=_quiet(cost.readings, weighing),
     )
 
