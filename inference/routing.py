@@ -43,14 +43,14 @@ def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
             usable.append(candidate)
     if facts.target and facts.strict and facts.target in faults:
         raise _target_refused(facts, by_name.get(facts.target), faults[facts.target])
-    if not usable:  # a failed load is tried again when nothing else is left
+    failing = not usable
+    if failing:  # a failed load is tried again when nothing else is left
         usable = [by_name[name] for name, fault in faults.items() if fault == "load_failed"]
     if not usable:
         raise _nothing_left(facts, tuple(by_name[name] for name in order if name in by_name))
     if facts.strict and facts.target:
         usable = [candidate for candidate in usable if candidate.device == facts.target]
     plan = _within_limits(facts, order[0], usable, faults)
-    failing = any(candidate.load_failed for candidate in usable)
     return structs.replace(plan, nobody="does_not_fit") if failing else plan
 
 
