@@ -36,6 +36,7 @@ _ODD = re.compile(r"//|;|\\|/\.\.?(/|$)")
 """Spellings that one reader of a path takes for another one; no path of ours has them."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
+_REQUEST_ID_HEADERS = (b"x-request-id", b"x-npu-proxy-request-id")
 _UPGRADE = "this is a WebSocket: connect to it with ws:// or wss://"
 _STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
@@ -310,9 +311,11 @@ def _single(headers: list[Header], name: bytes) -> str | None:
 
 
 def _request_id(headers: Iterable[Header]) -> str:
-    for name, value in headers:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return value.decode("ascii")
+    """The client's, or that of the server of ours that sends the request on; else a new one."""
+    given = {name: value for name, value in headers if name in _REQUEST_ID_HEADERS}
+    for name in _REQUEST_ID_HEADERS:
+        if _REQUEST_ID.fullmatch(given.get(name, b"")):
+            return given[name].decode("ascii")
     return "req_" + secrets.token_hex(12)
 
 

@@ -174,7 +174,9 @@ def test_the_page_shows_where_a_model_ran_how_fast_and_what_its_caches_take(emul
     eventually(lambda: use(emulated, "demo:latest", "NPU (emulated)"))
     eventually(lambda: rows(emulated, "select 1 from registry_compilecache where device = 'NPU'"))
     page = httpx.get(f"{emulated.url}/status", timeout=30).text
-    assert re.search(r"NPU \(emulated\): \d+ tokens/s, first token [\d.]+ m?s, load [\d.]+ m?s, last at ", page)
+    assert re.search(
+        r"NPU \(emulated\): \d+ tokens/s, first token [\d.]+ m?s, load [\d.]+ m?s, last at ", page
+    )
     assert re.search(r"compile cache for NPU: [\d.]+ MB", page)
 
 

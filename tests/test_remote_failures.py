@@ -185,7 +185,7 @@ def test_a_body_passes_with_every_field_and_the_id_of_the_request(upstream: odd_
 
     sent = [one for one in upstream.seen() if one["path"] == "/words/v1/chat/completions"][-1]
     assert sent["body"].encode() == chat().source.body  # type: ignore[union-attr]
-    assert sent["headers"]["x-request-id"] == "req_of_mine"
+    assert sent["headers"]["x-npu-proxy-request-id"] == "req_of_mine"
 
 
 def test_three_failures_open_the_breaker_and_one_request_closes_it(upstream: odd_upstream.Upstream) -> None:

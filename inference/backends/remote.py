@@ -19,7 +19,7 @@ from inference.backends.exchange import Exchange, PassedStream, PassedWhole, Tra
 from inference.backends.passing import Names, Scan
 from inference.backends.remote_embedding import embeddings
 from inference.backends.remote_health import Health
-from inference.backends.upstream import VIA, Session, executed
+from inference.backends.upstream import REQUEST_ID, VIA, Session, executed
 from inference.backends.wire import Wire
 from inference.breaker import Breaker
 from inference.errors import DeadlineExceeded, RemoteFailed, RemoteRefused
@@ -285,7 +285,7 @@ class RemoteBackend:
         left = None
         if job is not None:
             request = job.request
-            headers["X-Request-ID"] = request.request_id
+            headers[REQUEST_ID] = request.request_id
             via, left = request.placement.via, left_s(job)
         if via:
             headers[VIA] = f"{via}, {self._via}"

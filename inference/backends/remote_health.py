@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import ssl
 
 from inference.backends import upstream
@@ -79,7 +78,6 @@ class Health:
             "Accept-Encoding": "identity",
             "User-Agent": "npuproxy",
             VIA: self._via,
-            "X-Request-ID": f"list_{secrets.token_hex(6)}",
         }
         headers.pop("Content-Type", None)
         response = await self._session.open(spec, self.tls, path, headers, None)

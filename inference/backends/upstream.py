@@ -18,6 +18,8 @@ import aiohttp
 from inference.errors import RemoteFailed, RemoteRefused
 from inference.remote import RemoteSpec
 
+REQUEST_ID = "X-NPU-Proxy-Request-ID"
+"""Where X-Request-ID would be: llama-cpp-python's server takes UUIDs alone there, and answers 400 to any other."""
 VIA = "X-NPU-Proxy-Via"
 """Names the servers that a request came through. Via itself would make it a stranger's: a server on this machine takes
 such a header for a proxy's."""
