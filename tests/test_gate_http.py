@@ -56,7 +56,7 @@ def test_a_web_socket_passes_the_same_gate(server: RunningServer) -> None:
         ("Host: localhost\nX-Forwarded-For: 192.0.2.7\n", 401),
     ):
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-            request = f"GET /status HTTP/1.1\n{head}Connection: Upgrade\n{upgrade}\n".replace("\n", "\r\n")
+            request = f"GET /api/tags HTTP/1.1\n{head}Connection: Upgrade\n{upgrade}\n".replace("\n", "\r\n")
             connection.sendall(request.encode())
             assert connection.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
 
