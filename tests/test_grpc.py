@@ -12,6 +12,7 @@ import httpx
 import pytest
 from conftest import RunningServer
 from grpc_client import BABBLE, GREEDY, ask, dial, method, prompt, refusal, stream
+from server_rows import eventually
 
 from npuproxy.grpc import ollama_proxy_pb2 as pb
 from npuproxy.grpc.operations import PROXY_SERVICE, SERVICE
@@ -65,7 +66,7 @@ def test_a_whole_answer_is_the_stream_in_one_message(server: RunningServer) -> N
     assert told["x-npu-proxy-device"] == answer.routing.executed
     assert told["x-npu-proxy-route-reason"] == answer.routing.reason
     assert int(told["x-npu-proxy-token-count"]) == answer.stats.prompt_tokens
-    assert told["x-request-id"] in server.log()
+    eventually(lambda: told["x-request-id"] in server.log())
 
 
 def test_calls_are_counted_with_all_other_requests(server: RunningServer) -> None:

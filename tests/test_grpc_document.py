@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from conftest import ROOT, RunningServer
+from server_rows import eventually
 
 from npuproxy.grpc import codes
 from npuproxy.grpc.operations import RESOLVED
@@ -28,7 +29,7 @@ def test_the_example_runs(server: RunningServer, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"\d+ tokens on CPU: \w+\n$", done.stdout)
-    assert "[first-try] gRPC" in server.log()
+    eventually(lambda: "[first-try] gRPC" in server.log())
 
 
 def test_every_method_and_every_status_is_on_the_page() -> None:

@@ -16,6 +16,7 @@ import openai
 import pytest
 from conftest import RunningServer, start_server
 from keys import apikey
+from server_rows import eventually
 
 REMOTE = {"X-Forwarded-For": "192.0.2.7"}
 """What makes a request of this machine one from elsewhere: a proxy that nobody trusts stands between."""
@@ -220,7 +221,7 @@ def test_a_file_is_received_for_whom_a_key_allows_it_and_for_nobody_else(home: R
 def test_the_log_names_the_key_of_a_request_by_its_name(home: RunningServer) -> None:
     key = apikey(home, "create", "in the log")["key"]
     assert ask(home, key).status_code == 200
-    assert "key='in the log'" in home.log()
+    eventually(lambda: "key='in the log'" in home.log())
 
 
 def test_no_secret_is_on_disk_or_in_the_log(home: RunningServer) -> None:
