@@ -24,6 +24,8 @@ from inference.telemetry.sampler import Sampler
 PACKAGE = "package"
 LEAST_S = 0.02
 """Of a request whose watts are worth keeping: RAPL counts each millisecond."""
+STANDS_S = 0.5
+"""A counter that has not moved for so long tells nothing of a processor that works."""
 
 
 class Energy(Struct, frozen=True, kw_only=True):
@@ -112,6 +114,8 @@ class _Counter:
         self.running: list[Ticket] = []
         self.last = Reading()
         self.at = 0.0
+        self.moved_at = 0.0
+        """When it last read otherwise than before."""
         self.pending: list[Slice] = []
         """Since `last`."""
 
@@ -143,10 +147,14 @@ class Ledger:
             counter.pending.append((passed_s, _shares(counter.running, passed_s)))
         if reading.value is None or reading.at is None or last.value is None or last.at is None:
             _lose(counter)
+        elif reading.value == last.value and reading.at - counter.moved_at >= STANDS_S:
+            _lose(counter)
         elif reading.at > last.at:
             _settle(counter, (reading.value - last.value) / (reading.at - last.at))
         else:
             return
+        if reading.value != last.value and reading.at is not None:
+            counter.moved_at = reading.at
         counter.last = reading
 
 

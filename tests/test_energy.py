@@ -14,7 +14,7 @@ import pytest
 from conftest import RunningServer, Serve
 from machines import FORBIDDEN, RAPL_RANGE_UJ, Machine
 
-from inference.energy import UNKNOWN, Energy, Ledger, together
+from inference.energy import STANDS_S, UNKNOWN, Energy, Ledger, together
 from inference.telemetry.sampler import Sampler
 
 COUNTER = "/sys/class/powercap/intel-rapl:0/energy_uj"
@@ -114,6 +114,17 @@ def test_a_counter_that_goes_meanwhile_makes_no_zero(bench: Bench) -> None:
     assert ticket.so_far().source == "estimated"
     ticket.end()
     assert bench.ledger.begin("CPU", None, lambda: 0).so_far() == UNKNOWN
+
+
+def test_a_counter_that_stands_still_is_no_measured_zero(bench: Bench) -> None:
+    bench.draw(1)
+    ticket = bench.ledger.begin("CPU", 28.0, lambda: 7)
+    time.sleep(STANDS_S + 0.1)
+    ticket.end()
+    told = ticket.so_far()
+    assert told.source == "estimated"
+    assert told.joules is not None
+    assert told.joules > 28 * STANDS_S / 2
 
 
 def test_several_answers_are_measured_only_where_all_of_them_are() -> None:
