@@ -27,6 +27,7 @@ _GOING_AWAY = 1001
 class StreamConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no types
     """One connection. Every request on it is judged for itself: keys end, and have limits."""
 
+    exchange: type[Exchange] = Exchange
     _wished: Placement
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -101,7 +102,7 @@ class StreamConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no 
         owner = None if isinstance(key, errors.Failure) else key
         engine_id = f"{self.scope['npuproxy.request_id']}.{self._count}"
         log = RequestLog(engine_id, "WS", self.scope["path"], self._operation, owner)
-        exchange = Exchange(request_id, owner, log, self._say)
+        exchange = self.exchange(request_id, owner, log, self._say)
         if isinstance(key, errors.Failure):
             await exchange.refuse(key)
             return

@@ -26,6 +26,7 @@ from inference.errors import InferenceError
 from npuproxy import (
     bench_arguments,
     bench_forward,
+    bench_frames,
     bench_grpc,
     bench_memory,
     bench_page,
@@ -56,7 +57,7 @@ TABLES = {
     "--registry": bench_registry.ROWS,
     "--wire": (*bench_wire.ROWS, bench_grpc.ROW),
     "--page": bench_page.ROWS,
-    "--routing": (*bench_routing.ROWS, *bench_forward.ROWS, *bench_waiting.ROWS),
+    "--routing": (*bench_routing.ROWS, *bench_forward.ROWS, bench_frames.ROW, *bench_waiting.ROWS),
 }
 """By the flag that asks for it."""
 README = Path(__file__).resolve().parents[3] / "README.md"
@@ -106,6 +107,7 @@ class Command(BaseCommand):
         parser.add_argument("--serve-counted", type=Path, help=argparse.SUPPRESS)
         parser.add_argument("--serve-stream", action="store_true", help=argparse.SUPPRESS)
         parser.add_argument("--serve-upstream", action="store_true", help=argparse.SUPPRESS)
+        parser.add_argument("--serve-frames", type=int, help=argparse.SUPPRESS)
         parser.add_argument("--serve-grpc", type=int, help=argparse.SUPPRESS)
         parser.add_argument("--serve-wire", type=int, help=argparse.SUPPRESS)
 
@@ -124,6 +126,8 @@ class Command(BaseCommand):
                 )
             elif options["serve_stream"]:
                 bench_stream.serve()
+            elif options["serve_frames"]:
+                bench_stream.serve(bench_frames.application(options["serve_frames"]))
             elif options["serve_upstream"]:
                 bench_upstream.serve()
             elif options["serve_grpc"]:
