@@ -169,7 +169,7 @@ def _cpu_rounds(stage: Stage, server: ForwardServer, path: str, streams: int) ->
     if streams == 1 and not stage.quick:
         tokens, pause_us = 3000, 2_000
     values = []
-    for index in range((1 if stage.quick else 5) + 1):
+    for index in range((2 if stage.quick else 5) + 1):
         stage.say(f"forward-cpu: {path}, {streams} streams, round {index}")
         body = _chat(tokens, pause_us, path)
         exchanges = [

@@ -1,4 +1,4 @@
-"""`bench --routing` measures the choice of a device in this process: no server is started, no model loaded."""
+"""`bench --routing` measures the choice of a device, and what forwarding and frames cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from npuproxy.bench_routing import ASKED, CANDIDATES, CHOOSE
 
 
 def test_choices_among_twenty_and_the_plan_around_them_are_measured(tmp_path: Path) -> None:
-    done = run(tmp_path, "--routing", "--quick", "--json")
+    done = run(tmp_path, "--routing", "--quick", "--json", "--rows", "choose", "plan")
     assert done.returncode == 0, done.stderr[-3000:]
     whole = json.loads(done.stdout)
     assert whole["failures"] == []
@@ -25,6 +25,17 @@ def test_choices_among_twenty_and_the_plan_around_them_are_measured(tmp_path: Pa
     assert {row["aim"] for row in choices} == {"≤ 50 µs"}
     assert all(0 < row["min"] <= row["median"] for row in whole["rows"])
     assert not (tmp_path / "data" / "npuproxy.sqlite3").exists(), "the user's data folder was left alone"
+
+
+@pytest.mark.slow
+def test_forwarding_and_frames_are_measured_beside_asking_directly(tmp_path: Path) -> None:
+    rows = ["forward", "forward-cpu", "forward-translated", "frames"]
+    done = run(tmp_path, "--routing", "--quick", "--json", "--rows", *rows)
+    assert done.returncode == 0, done.stderr[-3000:]
+    whole = json.loads(done.stdout)
+    assert whole["failures"] == []
+    assert list(dict.fromkeys(row["name"] for row in whole["rows"])) == rows
+    assert all(row["median"] > 0 for row in whole["rows"] if row["name"] in ("forward-cpu", "frames"))
 
 
 @pytest.mark.parametrize("case", ASKED)

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 GREEDY = {"temperature": 0, "max_tokens": 40}
 FINAL = {
     *("request_id", "token", "done", "ttft_ms", "total_time_ms", "token_count", "tokens_per_sec"),
-    *("backend", "reason", "finish_reason"),
+    *("backend", "reason", "finish_reason", "energy_j", "energy_source"),
 }
 
 
