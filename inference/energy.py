@@ -147,10 +147,11 @@ class Ledger:
             counter.pending.append((passed_s, _shares(counter.running, passed_s)))
         if reading.value is None or reading.at is None or last.value is None or last.at is None:
             _lose(counter)
-        elif reading.value == last.value and reading.at - counter.moved_at >= STANDS_S:
-            _lose(counter)
         elif reading.at > last.at:
-            _settle(counter, (reading.value - last.value) / (reading.at - last.at))
+            if reading.value != last.value or reading.at - counter.moved_at < STANDS_S:
+                _settle(counter, (reading.value - last.value) / (reading.at - last.at))
+            else:
+                _lose(counter)
         else:
             return
         if reading.value != last.value and reading.at is not None:

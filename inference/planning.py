@@ -17,6 +17,7 @@ from inference.telemetry.readings import Readings
 from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 
 Wanted = ChatRequest | EmbedRequest | LoadRequest
+CHARS_A_TOKEN = 4
 FEW_TEXTS = 3
 """Of one request: so many and fewer are embedded on the NPU, more on the CPU (routing-spec 10)."""
 
@@ -49,12 +50,13 @@ def question(
     if chat is not None and chat.choices > 1:
         candidates = _at_once(candidates)
     there = tuple(candidate.device for candidate in candidates if candidate.available)
-    device, busy_wait_s = config.device, config.busy_wait_s
-    order = chain(device, config.fallback_device)
+    device, order = config.device, chain(config.device, config.fallback_device)
     if spec.kind == "embedding":
-        device, busy_wait_s = embedding_device(config, request, candidates)
+        device = embedding_device(config, request, candidates)
         order = chain(device, "CPU")
-    others = _measured(others, profiles, spec, request, prompt_tokens or text_tokens)
+        if config.embedding_device == "auto":
+            candidates = tuple(_not_behind_answers(found, config.busy_wait_s) for found in candidates)
+    others = _measured(others, profiles, spec, request, prompt_tokens or text_tokens or _guessed(chat))
     candidates += tuple(_with_heat(other, readings) for other in others)
     there += tuple(name for name in known if name not in backends)
     facts = Facts(
@@ -64,7 +66,7 @@ def question(
         allowed=wishes.allowed,
         strict=wishes.strict,
         logprobs=chat is not None and chat.logprobs,
-        busy_wait_s=busy_wait_s,
+        busy_wait_s=config.busy_wait_s,
         remote=wishes.remote and not spec.local_only,
         remote_forbidden_by=_keeper(spec),
         stored_mode=efficiency.stored,
@@ -77,6 +79,11 @@ def question(
         max_watts=wishes.max_watts,
     )
     return facts, candidates
+
+
+def _guessed(chat: ChatRequest | None) -> int:
+    """For a time that is only estimated: tokens of a prompt whose tokenizer is not here."""
+    return sum(len(message.content) for message in chat.messages) // CHARS_A_TOKEN if chat else 0
 
 
 def _keeper(spec: ModelSpec) -> str:
@@ -114,25 +121,26 @@ def _measured(
     )
 
 
-def embedding_device(
-    config: EngineConfig, request: Wanted, candidates: tuple[Candidate, ...]
-) -> tuple[str, float]:
-    """Where texts are wanted, and for how many seconds they may wait for it.
-
-    A few texts go to the NPU, many to the CPU, until the times of every device are known: those decide then. One that
-    is at work is passed over, for what it does may be a long answer.
-    """
+def embedding_device(config: EngineConfig, request: Wanted, candidates: tuple[Candidate, ...]) -> str:
+    """Where texts are wanted: a few on the NPU, many on the CPU, until the times of every device are known."""
     if config.embedding_device != "auto":
-        return config.embedding_device, config.busy_wait_s
+        return config.embedding_device
     times = {
         found.device: found.expected_s for found in candidates if found.available and not found.incapable
     }
     measured = {device: seconds for device, seconds in times.items() if seconds is not None}
     if times and len(measured) == len(times):
-        return min(measured, key=measured.__getitem__), 0.0
+        return min(measured, key=measured.__getitem__)
     texts = len(request.ids or request.texts) if isinstance(request, EmbedRequest) else 0
     has_npu = any(candidate.kind == "npu" and candidate.available for candidate in candidates)
-    return ("NPU" if has_npu and texts <= FEW_TEXTS else "CPU"), 0.0
+    return "NPU" if has_npu and texts <= FEW_TEXTS else "CPU"
+
+
+def _not_behind_answers(candidate: Candidate, busy_wait_s: float) -> Candidate:
+    """A device at work is passed over by texts that may go elsewhere: what it does may be a long answer."""
+    if not candidate.wait_s:
+        return candidate
+    return structs.replace(candidate, wait_s=busy_wait_s + candidate.wait_s)
 
 
 def _at_once(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

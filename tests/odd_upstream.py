@@ -1,7 +1,7 @@
 """Another server that speaks OpenAI's API and misbehaves as the first part of the path says: a process of its own.
 
     /good /slow /cut /early /fails /full /garbled /shape /endless /redirect /stranger /nolist /refuses /gone /breaks
-    /words /forever
+    /words /forever /pings /after
 
 `GET /seen` lists what arrived, on either of its two ports. Run as a program it prints the ports and serves.
 """
@@ -167,6 +167,12 @@ class _Server:
                     self.seen.append({"port": 0, "path": "/forever/closed", "headers": {}, "body": ""})
                     raise
                 await asyncio.sleep(0.02)
+        elif mode in ("pings", "after"):
+            writer.write(SSE if mode == "pings" else _good(stream=True))
+            while not writer.is_closing():
+                writer.write(b": ping\n\n")
+                await writer.drain()
+                await asyncio.sleep(0.1)
         elif mode == "endless":
             writer.write(b"HTTP/1.1 200 OK\r\n")
             while not writer.is_closing():

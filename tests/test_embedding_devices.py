@@ -10,10 +10,19 @@ import pytest
 from conftest import RunningServer
 from engines import DEMO, MINILM, babble, events_of, run, running_engine, until
 
-from inference.backends.local import BATCHING_SLOTS
+from inference import planning
+from inference.backends.local import BATCHING_SLOTS, LocalBackend
 from inference.config import EngineConfig
+from inference.energy import Ledger
+from inference.modes import Efficiency
 from inference.planning import embedding_device
+from inference.pool import Pool
+from inference.profiles import Profiles
 from inference.route_facts import Candidate
+from inference.routing import choose
+from inference.telemetry.readings import Readings
+from inference.telemetry.sampler import Sampler
+from inference.texts import Texts
 from inference.types import EmbedRequest, LoadRequest
 
 NPU = Candidate(device="NPU", kind="npu", limit_tokens=256)
@@ -65,7 +74,25 @@ def test_a_few_texts_are_wanted_on_the_npu_and_many_on_the_cpu(
     wanted: str,
 ) -> None:
     config = EngineConfig(embedding_device=pinned)
-    assert embedding_device(config, request_, candidates)[0] == wanted, case
+    assert embedding_device(config, request_, candidates) == wanted, case
+
+
+def test_a_cold_cpu_is_waited_for_before_texts_leave_the_machine() -> None:
+    config, profiles = EngineConfig(), Profiles()
+    pool = Pool(config, lambda device: False, lambda report: None, profiles)
+    processor = LocalBackend(
+        "CPU", "a processor", emulated=False, config=config, pool=pool, texts=Texts(), profiles=profiles,
+        ledger=Ledger(Sampler()),
+    )  # fmt: skip
+    box = Candidate(device="box", kind="dgpu", local=False, limit_tokens=8192)
+    facts, candidates = planning.question(
+        config, Efficiency(), Readings(), {"CPU": processor}, profiles, MINILM, texts(5), 0, others=(box,)
+    )
+    (cpu, _) = candidates
+    assert not cpu.ready
+    assert 0 < cpu.load_s < config.busy_wait_s
+    plan = choose(facts, candidates)
+    assert [choice.device for choice in plan.choices] == ["CPU", "box"]
 
 
 def test_an_embedding_starts_while_a_device_is_full_of_long_answers() -> None:

@@ -14,10 +14,11 @@ from inference.backends.wire import Ended, Reader, WireError
 from inference.errors import RemoteFailed
 from inference.events import Event, Finish, Passed
 from inference.meter import Meter
+from inference.profiles import LEAST_TOKENS
 from inference.remote import RemoteSpec
 
-_END_S = 1.0
-"""How long the end of a body may stay away after the end of its stream."""
+LEAST_READS = 4
+"""With tokens, of an answer that tells a rate."""
 
 
 class Exchange:
@@ -34,6 +35,10 @@ class Exchange:
         self._first_at = 0.0
         self.meter = Meter()
         self.finished = False
+        self.first_tokens = 0
+        """Of the read that had the first one."""
+        self.reads = 0
+        """That had tokens."""
 
     async def next(self) -> list[Event]:
         """What has come, the first token at the first call, Finish at last. Raises RemoteFailed."""
@@ -44,16 +49,23 @@ class Exchange:
         other server to stop."""
         if self._response.content.at_eof():
             self._response.release()
+        elif self.finished:
+            upstream.drain(self._response)
         else:
             self._response.close()
 
     async def _read(self) -> bytes:
-        within_s = self._spec.between_s if self._first_at else self._spec.first_byte_s
-        return await upstream.read(self._spec, self._response, within_s)
+        """Signs of life that are no token count between tokens, and not before the first one."""
+        within_s = self._spec.between_s
+        if not self._first_at:
+            within_s = self._spec.first_byte_s - (time.perf_counter() - self._asked_at)
+        return await upstream.read(self._spec, self._response, max(0.0, within_s))
 
     def _begun(self) -> None:
+        """Tokens have come, and are counted."""
+        self.reads += 1
         if not self._first_at:
-            self._first_at = time.perf_counter()
+            self._first_at, self.first_tokens = time.perf_counter(), self.meter.completion_tokens
 
     def _finish(self, ended: Ended) -> Finish:
         self.finished = True
@@ -68,8 +80,16 @@ class Exchange:
             reason=ended.reason, prompt_tokens=len(self._job.prompt_ids) if prompt is None else prompt,
             completion_tokens=self.meter.completion_tokens, reasoning_tokens=self.meter.reasoning_tokens,
             total_s=now - self._job.began, load_s=load_s, prefill_s=first - self._asked_at - load_s,
-            decode_s=now - first, stop_sequence=ended.stop_sequence,
+            decode_s=now - first if self.reads > 1 else 0.0, stop_sequence=ended.stop_sequence,
         )  # fmt: skip
+
+    def pace(self, finish: Finish) -> tuple[int, float]:
+        """Tokens and the seconds that they took, the first one's apart; (0, 0) where too few came one after the other:
+        what comes in one read took no time that is known here."""
+        timed = finish.completion_tokens - self.first_tokens
+        if self.reads < LEAST_READS or timed < LEAST_TOKENS:
+            return 0, 0.0
+        return timed + 1, finish.decode_s
 
     def _broken(self, what: str) -> RemoteFailed:
         return RemoteFailed(self._spec.id, what)
@@ -85,11 +105,10 @@ class PassedStream(Exchange):
         while data := await self._read():
             passed = scan.feed(data)
             if scan.complete:
-                await self._drain()
                 return self._last(passed)
             if passed:
-                self._begun()
                 self.meter.completion_tokens = scan.tokens
+                self._begun()
                 return [Passed(passed)]
         passed = scan.rest()
         if not scan.complete:
@@ -97,16 +116,9 @@ class PassedStream(Exchange):
         return self._last(passed)
 
     def _last(self, passed: bytes) -> list[Event]:
-        self._begun()
+        if not self._first_at:
+            self._begun()
         return [Passed(passed), self._finish(self.scan.usage())]
-
-    async def _drain(self) -> None:
-        """So that the connection is free for the next request."""
-        try:
-            while await upstream.read(self._spec, self._response, _END_S):
-                pass
-        except RemoteFailed:
-            self._response.close()
 
 
 class PassedWhole(Exchange):
@@ -145,12 +157,14 @@ class Translated(Exchange):
                 raise self._broken(str(error)) from None
             for delta in read:
                 if isinstance(delta, Ended):
-                    self._begun()
+                    if not self._first_at:
+                        self._begun()
                     events.append(self._finish(delta))
                 else:
                     self.meter.completion_tokens += 1
                     events.append(delta)
             if not data and not self.finished:
                 raise self._broken("it ended the answer before it was complete")
-        self._begun()
+        if not self.finished:
+            self._begun()
         return events

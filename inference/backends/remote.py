@@ -152,9 +152,10 @@ class RemoteBackend:
         if isinstance(exchange, PassedWhole) or not finish.prompt_tokens:
             return
         read = self._prompts.unread(job.prompt_ids) if job.prompt_ids else finish.prompt_tokens
+        tokens, decode_s = exchange.pace(finish)
         seen = Generated(
             read_tokens=read, prompt_tokens=max(finish.prompt_tokens, len(job.prompt_ids)), prefill_s=finish.prefill_s,
-            completion_tokens=finish.completion_tokens, decode_s=finish.decode_s,
+            completion_tokens=tokens, decode_s=decode_s,
         )  # fmt: skip
         self._profiles.generated(job.spec, self.id, seen)
 

@@ -119,6 +119,30 @@ async def read(backend: RemoteSpec, response: aiohttp.ClientResponse, within_s: 
         raise RemoteFailed(backend.id, "it ended the answer before it was complete") from None
 
 
+_END_S = 1.0
+"""How long the end of a body may stay away after the end of its stream."""
+_draining: set[asyncio.Task[None]] = set()
+
+
+def drain(response: aiohttp.ClientResponse) -> None:
+    """Reads the rest of a body whose stream has ended, so that its connection is free for the next request. Nobody
+    waits for it, and what goes on sending is closed."""
+    task = asyncio.get_running_loop().create_task(_drained(response))
+    _draining.add(task)
+    task.add_done_callback(_draining.discard)
+
+
+async def _drained(response: aiohttp.ClientResponse) -> None:
+    try:
+        async with asyncio.timeout(_END_S):
+            while await response.content.readany():
+                pass
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+        response.close()
+    else:
+        response.release()
+
+
 async def whole(backend: RemoteSpec, response: aiohttp.ClientResponse, most: int, within_s: float) -> bytes:
     """All of the body. `within_s`: the longest silence. Raises RemoteFailed, for one of more than `most` bytes too."""
     parts, size = [], 0
