@@ -12,7 +12,7 @@ from hostile_bodies import SHAPES, a_body
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compat_api import anthropic, efficiency, embeddings, errors, generation, ollama
+from compat_api import anthropic, cancelling, efficiency, embeddings, errors, explaining, generation, ollama
 from compat_api.dialect import Preload, Several
 from compat_api.ollama import catalogue, create, pull
 from compat_api.openai import tokens
@@ -32,6 +32,8 @@ PARSERS: dict[str, Callable[[bytes], Any]] = {
     "copy": create.parse_copy,
     "efficiency.choose": efficiency._decode,
     "delete": create.parse_delete,
+    "requests.cancel": cancelling._decode,
+    "routes.explain": explaining._decode,
 }
 GENERATED = (ChatRequest, Preload, Several)
 

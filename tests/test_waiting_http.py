@@ -46,6 +46,9 @@ def npu(server: RunningServer) -> tuple[int, int]:
 
 @pytest.fixture
 def idle(npu_server: RunningServer) -> Iterator[RunningServer]:
+    """With the model there: who waits for a load counts as waiting too."""
+    loaded = httpx.post(f"{npu_server.url}/api/generate", json=body(1), headers=ON_NPU, timeout=120)
+    assert loaded.status_code == 200, loaded.text
     eventually(lambda: npu(npu_server) == (0, 0))
     yield npu_server
     eventually(lambda: npu(npu_server) == (0, 0))
