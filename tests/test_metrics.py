@@ -65,12 +65,12 @@ def watched(machine: Machine, hub_of_all: Hub, tmp_path_factory: pytest.TempPath
         server.wait_until_ready()
         eventually(lambda: httpx.get(f"{server.url}/readyz", timeout=30).is_success)
         before = Scrape(server)
-        with drawing_power(machine):
+        with at_work(machine, throttled=False):
             answers = {**generations(server), **embeddings(server)}
         refusals(server)
         crashes(server)
         pulls(server, hub_of_all)
-        with dial(server) as socket, ExitStack() as left:
+        with dial(server) as socket, ExitStack() as left, at_work(machine, throttled=True):
             answers["ws"] = ask(socket)
             changes(server, machine)
             eventually(lambda: Scrape(server).value("pull_bytes_total"))
@@ -80,16 +80,24 @@ def watched(machine: Machine, hub_of_all: Hub, tmp_path_factory: pytest.TempPath
         server.stop()
 
 
+TURNS = itertools.count(1)
+"""Counters of a machine only grow."""
+
+
 @contextmanager
-def drawing_power(machine: Machine) -> Iterator[None]:
-    """A joule each twentieth of a second."""
+def at_work(machine: Machine, throttled: bool) -> Iterator[None]:
+    """A joule each twentieth of a second; busy, and throttled ever more often, which sends requests elsewhere."""
     over = threading.Event()
 
-    def draw() -> None:
-        for turn in itertools.takewhile(lambda _: not over.wait(0.05), itertools.count(1)):
+    def work() -> None:
+        for turn in itertools.takewhile(lambda _: not over.wait(0.05), TURNS):
             machine.set(PACKAGE, 1_000_000 * turn)
+            if not throttled:
+                continue
+            machine.set("/proc/stat", f"cpu  {100 + 900 * turn} 0 50 {850 + 100 * turn} 0 0 0 0 0 0")
+            machine.set("/sys/devices/system/cpu/cpu2/thermal_throttle/core_throttle_count", 9 + turn)
 
-    thread = threading.Thread(target=draw)
+    thread = threading.Thread(target=work)
     thread.start()
     try:
         yield
@@ -166,13 +174,13 @@ def changes(server: RunningServer, machine: Machine) -> None:
     machine.set("/sys/class/power_supply/BAT0/energy_now", 5_700_000)
     machine.set("/sys/class/hwmon/hwmon10/temp1_input", 63_000)
     machine.set("/sys/class/hwmon/hwmon2/fan1_input", 3000)
-    for turn in range(1, 200):
-        machine.set(PACKAGE, 1_000_000 * turn)
-        machine.set("/proc/stat", f"cpu  {100 + 900 * turn} 0 50 {850 + 100 * turn} 0 0 0 0 0 0")
-        machine.set("/sys/devices/system/cpu/cpu2/thermal_throttle/core_throttle_count", 9 + turn)
+    for _ in range(200):
         httpx.get(f"{server.url}/thermal", timeout=30)  # whoever asks is watching: samples come quicker
         now = Scrape(server)
-        if all(now.value(name, device="CPU") for name in ("power_watts", "throttling", "utilisation_ratio")):
+        warm = now.value("temperature_celsius", device="CPU") == 63
+        if warm and all(
+            now.value(name, device="CPU") for name in ("power_watts", "throttling", "utilisation_ratio")
+        ):
             return
         time.sleep(0.2)
     raise AssertionError("the machine's changes were not seen")

@@ -188,28 +188,6 @@ def test_a_body_passes_with_every_field_and_the_id_of_the_request(upstream: odd_
     assert sent["headers"]["x-npu-proxy-request-id"] == "req_of_mine"
 
 
-@pytest.mark.parametrize("passed", [True, False], ids=["passed", "translated"])
-def test_a_server_that_goes_on_after_the_end_keeps_nobody_waiting(
-    upstream: odd_upstream.Upstream, passed: bool
-) -> None:
-    @scenario(server(upstream, "after", slots=1))
-    async def _(engine: Engine, model: ModelSpec) -> None:
-        async with asyncio.timeout(5):  # a request after the other, by the one slot, each ended by its [DONE]
-            for _ in range(3):
-                events = await events_of(engine, model, chat(passed=passed))
-                assert finish_of(events).completion_tokens == 3
-
-
-def test_tokens_that_came_in_one_read_tell_no_rate(upstream: odd_upstream.Upstream) -> None:
-    @scenario(server(upstream, "good"))
-    async def _(engine: Engine, model: ModelSpec) -> None:
-        for _ in range(4):
-            finish = finish_of(await events_of(engine, model, chat()))
-            assert finish.decode_s == 0.0
-        profile = engine.profiles.find(model, "good")
-        assert profile is None or profile.tpot_s.count == 0
-
-
 def test_three_failures_open_the_breaker_and_one_request_closes_it(upstream: odd_upstream.Upstream) -> None:
     @scenario(server(upstream, "fails"))
     async def _(engine: Engine, model: ModelSpec) -> None:
