@@ -162,7 +162,7 @@ def test_a_caller_that_fails_leaves_no_thread_behind(hub: Hub, staging: Path) ->
 
 def test_another_commit_takes_no_part_of_an_earlier_one(hub: Hub, staging: Path) -> None:
     repositories.big(hub.root, bare=True)
-    hub.fault("truncate", WEIGHTS, after=HALF)
+    hub.fault("stall", WEIGHTS, after=HALF)  # what is there stays as it is until it is looked at
     with pytest.raises(Cancelled):
         pull(staging, BIG, cancelled=lambda: part(staging).exists() and part(staging).stat().st_size >= HALF)
     hub.reset()
