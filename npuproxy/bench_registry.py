@@ -21,6 +21,7 @@ from inference.bench_sides import BenchError
 from inference.bench_table import Aim, Quantity, Result, of_rounds, percentile
 from npuproxy.bench_client import Exchange, post
 from npuproxy.bench_server import ServerTarget
+from registry.database_thread import PREFIX
 
 MODELS: Final = 1000
 DOWNLOADS: Final = 10_000
@@ -30,8 +31,6 @@ LISTS: Final = ("model", "download", "alias", "compilecache", "device", "usage")
 QUERY_LOG: Final = "queries.log"
 PARTS: Final = 5
 IDLE_S: Final = 10.0
-_BACKGROUND: Final = ("registry", "records", "jobs", "keys", "key-use", "watch")
-"""Threads that look into the database each second, requests or none."""
 
 TAGS_P50 = Quantity(name="tags", what="/api/tags, 1,000 models: p50", unit="ms", aim=Aim(50))
 TAGS_P99 = Quantity(name="tags", what="/api/tags, 1,000 models: p99", unit="ms", aim=Aim(50))
@@ -169,7 +168,7 @@ def queries(stage: Stage) -> list[Result]:
             _chat(target)
         made, took = target.queries() - before, time.perf_counter() - began
         values.append(max(0.0, made.total() - idle_rate * took) / chats)
-    outside = sum(count for thread, count in made.items() if not thread.startswith(_BACKGROUND))
+    outside = sum(count for thread, count in made.items() if not thread.startswith(PREFIX))
     note = f"the last {chats} chats: {made.total()} in {took:.1f} s, {outside} of them by threads that serve requests"
     return [of_rounds(QUERIES, values, f"idle: {idle_rate:.1f} a second", [note])]
 
@@ -185,9 +184,7 @@ def admin(stage: Stage) -> list[Result]:
             made = target.queries() - before
             if turn:  # the first one compiles templates
                 times.setdefault(table, []).append(_ms(exchange))
-                counts[table] = sum(
-                    count for thread, count in made.items() if not thread.startswith(_BACKGROUND)
-                )
+                counts[table] = sum(count for thread, count in made.items() if not thread.startswith(PREFIX))
     medians = {table: percentile(values, 0.5) for table, values in times.items()}
     slowest = max(medians, key=medians.__getitem__)
     return [

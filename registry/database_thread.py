@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from django.db import DatabaseError, connections
 
 T = TypeVar("T")
+
+PREFIX: Final = "database-"
+"""How the names of these threads begin."""
 
 
 class DatabaseThread:
     """One thread, with a connection that stays open: to open one for each look costs six times the look."""
 
     def __init__(self, name: str) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{PREFIX}{name}")
 
     async def run(self, work: Callable[[], T]) -> T:
         """Goes on when its caller is cancelled. A connection that failed is replaced by the next call's."""

@@ -39,7 +39,7 @@ def estimate_ms(server: RunningServer, device: str) -> float:
 def test_the_chain_keeps_to_a_slower_npu_and_the_score_leaves_it_after_a_restart_too(serve: Serve) -> None:
     server = serve(**MACHINE)
     for device in ("NPU", "CPU"):
-        for count in range(3):
+        for count in range(9):  # their median bears that others work on this machine too
             assert facts(ask(server, f"question {count}", on(device))) == (device, "target")
     assert estimate_ms(server, "NPU") > estimate_ms(server, "CPU"), "padded to 1,024 tokens"
     for count in range(12):  # the table of the router's tests has the hundred

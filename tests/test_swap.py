@@ -103,7 +103,7 @@ def test_the_wait_for_one_in_use_has_a_bound_and_leaves_it_in_use(server: Runnin
     assert on_npu(server) == ["demo:latest"]
 
 
-IMPATIENT = {"NPU_PROXY_BUSY_WAIT_MS": "2000"}
+IMPATIENT = {"NPU_PROXY_BUSY_WAIT_MS": "1"}
 PATIENT = {"NPU_PROXY_BUSY_WAIT_MS": "600000"}
 
 
