@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
@@ -47,6 +48,12 @@ class EmbedJob(Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     truncated_tokens: int
     began: float
+
+
+def left_s(job: ChatJob | EmbedJob) -> float | None:
+    """Until X-Deadline-Ms; None without one."""
+    deadline_ms = job.request.placement.deadline_ms
+    return None if deadline_ms is None else deadline_ms / 1000 - (time.perf_counter() - job.began)
 
 
 class Backend(Protocol):

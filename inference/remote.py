@@ -11,6 +11,9 @@ from msgspec import Struct
 Protocol = Literal["ollama", "openai", "anthropic"]
 _VERSION = re.compile(r"/v\d+(beta\d*)?")
 
+WHOLE_S = 600.0
+"""So long the official clients of OpenAI and Anthropic wait for an answer unless told otherwise."""
+
 
 class RemoteSpec(Struct, frozen=True, kw_only=True):
     """One server that can answer requests. `repr` shows no key: it may come into a log."""
@@ -45,6 +48,8 @@ class RemoteSpec(Struct, frozen=True, kw_only=True):
     """Longest wait for the head of an answer, a load over there included."""
     between_s: float = 60.0
     """Longest silence inside an answer."""
+    whole_s: float = WHOLE_S
+    """Longest time for the body of an answer that is not streamed, whatever trickles in meanwhile."""
 
     def address(self, path: str) -> str:
         """Of a path of the API. A version at the end of the URL stands in the place of the API's own: OpenVINO Model

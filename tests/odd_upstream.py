@@ -1,7 +1,7 @@
 """Another server that speaks OpenAI's API and misbehaves as the first part of the path says: a process of its own.
 
     /good /slow /cut /early /fails /full /garbled /shape /endless /redirect /stranger /nolist /refuses /gone /breaks
-    /words /forever /pings /after
+    /words /forever /pings /after /drips /hangs /stale
 
 `GET /seen` lists what arrived, on either of its two ports. Run as a program it prints the ports and serves.
 """
@@ -92,14 +92,18 @@ class _Server:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            fresh = True
             while head := await reader.readuntil(b"\r\n\r\n"):
-                await self._answer(head.decode("latin-1"), reader, writer)
+                await self._answer(head.decode("latin-1"), reader, writer, fresh)
+                fresh = False
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    async def _answer(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fresh: bool
+    ) -> None:
         first, *lines = head.split("\r\n")
         headers = {
             name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)
@@ -112,6 +116,8 @@ class _Server:
         port = writer.get_extra_info("sockname")[1]
         self.seen.append({"port": port, "path": path, "headers": headers, "body": body.decode()})
         mode, _, rest = path[1:].partition("/")
+        if mode == "stale" and not fresh and body:
+            raise ConnectionError  # closed over here just as it is used again
         if rest == "v1/models":
             writer.write(self._list(mode))
         elif rest == "v1/responses":
@@ -125,12 +131,15 @@ class _Server:
             return _whole("401 Unauthorized", _error("who are you?"))
         if mode == "nolist":
             return _whole("200 OK", b"<html>")
-        return _whole("200 OK", json.dumps({"object": "list", "data": [{"id": "m"}]}).encode())
+        ends = ["Connection: close"] if mode == "hangs" else []
+        return _whole("200 OK", json.dumps({"object": "list", "data": [{"id": "m"}]}).encode(), *ends)
 
     async def _misbehave(self, mode: str, stream: bool, writer: asyncio.StreamWriter) -> None:
         whole = {
             "good": _good(stream),
             "words": _good(stream),
+            "stale": _good(stream),
+            "hangs": b"",
             "fails": _whole("500 Internal Server Error", _error("out of luck")),
             "full": _whole("429 Too Many Requests", _error("too many"), "Retry-After: 7"),
             "shape": _whole("200 OK", b'{"id": "c", "answer": "hello"}'),
@@ -146,7 +155,7 @@ class _Server:
         if whole is not None:
             writer.write(whole)
             await writer.drain()
-            if not whole.startswith(b"HTTP/1.1 200") or b"Content-Length" in whole[:200]:
+            if whole and (not whole.startswith(b"HTTP/1.1 200") or b"Content-Length" in whole[:200]):
                 return
             writer.close()
         elif mode in ("cut", "breaks"):
@@ -167,10 +176,12 @@ class _Server:
                     self.seen.append({"port": 0, "path": "/forever/closed", "headers": {}, "body": ""})
                     raise
                 await asyncio.sleep(0.02)
-        elif mode in ("pings", "after"):
-            writer.write(SSE if mode == "pings" else _good(stream=True))
+        elif mode in ("pings", "after", "drips"):
+            writer.write(_good(stream=True) if mode == "after" else SSE)
+            if mode == "drips" and stream:
+                writer.write(_delta(TOKENS[0]))
             while not writer.is_closing():
-                writer.write(b": ping\n\n")
+                writer.write(b" " if mode == "drips" and not stream else b": ping\n\n")
                 await writer.drain()
                 await asyncio.sleep(0.1)
         elif mode == "endless":

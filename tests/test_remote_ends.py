@@ -1,4 +1,5 @@
-"""How answers of other servers end: at the end of their stream, whatever comes after it."""
+"""How answers of other servers end: at the end of their stream, whatever comes after it; at a deadline; or before they
+began, and then a request goes out again where it cannot have run."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from engines import events_of, finish_of
 from test_remote_failures import chat, scenario, server
 
 from inference.engine import Engine
-from inference.types import ModelSpec
+from inference.errors import DeadlineExceeded, RemoteFailed
+from inference.types import ModelSpec, Placement
 
 upstream = test_remote_failures.upstream
 
@@ -36,3 +38,53 @@ def test_tokens_that_came_in_one_read_tell_no_rate(upstream: odd_upstream.Upstre
             assert finish.decode_s == 0.0
         profile = engine.profiles.find(model, "good")
         assert profile is None or profile.tpot_s.count == 0
+
+
+def _posts(upstream: odd_upstream.Upstream, mode: str) -> int:
+    return len([one for one in upstream.seen() if one["path"] == f"/{mode}/v1/chat/completions"])
+
+
+def test_a_request_over_a_fresh_connection_is_never_sent_twice(upstream: odd_upstream.Upstream) -> None:
+    @scenario(server(upstream, "hangs"))
+    async def _(engine: Engine, model: ModelSpec) -> None:
+        with pytest.raises(RemoteFailed, match="closed the connection without an answer"):
+            await events_of(engine, model, chat())
+
+    assert _posts(upstream, "hangs") == 1
+
+
+def test_a_connection_that_was_closed_while_it_was_idle_costs_no_request(
+    upstream: odd_upstream.Upstream,
+) -> None:
+    @scenario(server(upstream, "stale"))
+    async def _(engine: Engine, model: ModelSpec) -> None:
+        assert finish_of(await events_of(engine, model, chat())).completion_tokens == 3
+
+    assert _posts(upstream, "stale") == 2, "over the connection of the list, then over its own"
+
+
+@pytest.mark.parametrize("passed", [True, False], ids=["passed", "translated"])
+@pytest.mark.parametrize("mode", ["slow", "pings"])
+def test_a_deadline_bounds_the_time_to_the_first_token(
+    upstream: odd_upstream.Upstream, mode: str, passed: bool
+) -> None:
+    @scenario(server(upstream, mode, first_byte_s=60, between_s=60))
+    async def _(engine: Engine, model: ModelSpec) -> None:
+        request = chat(passed=passed, placement=Placement(deadline_ms=300))
+        with pytest.raises(
+            DeadlineExceeded, match=r"X-Deadline-Ms passed before pings gave|before slow began"
+        ):
+            await events_of(engine, model, request)
+
+
+@pytest.mark.parametrize(
+    ("passed", "words"), [(True, "not complete within 0.5 s"), (False, "signs of life came for 0.5 s")]
+)
+def test_an_answer_that_is_not_streamed_does_not_trickle_for_ever(
+    upstream: odd_upstream.Upstream, passed: bool, words: str
+) -> None:
+    @scenario(server(upstream, "drips", first_byte_s=60, between_s=60, whole_s=0.5))
+    async def _(engine: Engine, model: ModelSpec) -> None:
+        with pytest.raises(RemoteFailed, match=words) as caught:
+            await events_of(engine, model, chat(stream=False, passed=passed))
+        assert caught.value.status == 504

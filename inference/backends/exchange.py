@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import aiohttp
 import orjson
 
-from inference.backend import ChatJob
+from inference.backend import ChatJob, left_s
 from inference.backends import passing, upstream
 from inference.backends.passing import Names, Scan
 from inference.backends.wire import Ended, Reader, WireError
-from inference.errors import RemoteFailed
+from inference.errors import DeadlineExceeded, RemoteFailed
 from inference.events import Event, Finish, Passed
 from inference.meter import Meter
 from inference.profiles import LEAST_TOKENS
@@ -56,10 +57,19 @@ class Exchange:
 
     async def _read(self) -> bytes:
         """Signs of life that are no token count between tokens, and not before the first one."""
-        within_s = self._spec.between_s
-        if not self._first_at:
-            within_s = self._spec.first_byte_s - (time.perf_counter() - self._asked_at)
-        return await upstream.read(self._spec, self._response, max(0.0, within_s))
+        if self._first_at:
+            return await upstream.read(self._spec, self._response, self._spec.between_s)
+        return await self._read_first(self._spec.first_byte_s - (time.perf_counter() - self._asked_at))
+
+    async def _read_first(self, within_s: float) -> bytes:
+        """X-Deadline-Ms bounds it: that a request has begun over there shows in its first token alone."""
+        try:
+            async with asyncio.timeout(left_s(self._job)):
+                return await upstream.read(self._spec, self._response, max(0.0, within_s))
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"X-Deadline-Ms passed before {self._spec.id} gave a first token"
+            ) from None
 
     def _begun(self) -> None:
         """Tokens have come, and are counted."""
@@ -128,8 +138,12 @@ class PassedWhole(Exchange):
     path: passing.Path
 
     async def next(self) -> list[Event]:
-        within_s = self._spec.first_byte_s
-        body = await upstream.whole(self._spec, self._response, upstream.LONGEST_ANSWER, within_s)
+        spec = self._spec
+        first = await self._read_first(spec.first_byte_s)
+        rest = await upstream.whole(
+            spec, self._response, upstream.LONGEST_ANSWER, spec.whole_s, spec.first_byte_s
+        )
+        body = first + rest
         self._begun()
         try:
             answer = orjson.loads(body)
@@ -148,6 +162,16 @@ class Translated(Exchange):
     reader: Reader
 
     async def next(self) -> list[Event]:
+        if self._job.request.stream:
+            return await self._next()
+        try:  # nobody sees what comes meanwhile, so nobody would leave
+            async with asyncio.timeout(self._spec.whole_s):
+                return await self._next()
+        except TimeoutError:
+            within = f"nothing but signs of life came for {self._spec.whole_s:g} s"
+            raise RemoteFailed(self._spec.id, within, status=504) from None
+
+    async def _next(self) -> list[Event]:
         events: list[Event] = []
         while not events:
             data = await self._read()

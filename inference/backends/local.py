@@ -11,7 +11,7 @@ from msgspec import structs
 
 from inference import vision
 from inference.admission import DeviceQueue, Slot
-from inference.backend import ChatJob, EmbedJob
+from inference.backend import ChatJob, EmbedJob, left_s
 from inference.backends.answer import answer_of
 from inference.config import EngineConfig
 from inference.device_names import kind_of
@@ -164,7 +164,7 @@ class LocalBackend:
         queue.check_room()
         queue.loading += 1
         try:
-            async with asyncio.timeout(_left_s(job)):
+            async with asyncio.timeout(left_s(job)):
                 lease = await self._pool.lease(job.spec, self.id, job.request.keep_alive_s)
         except TimeoutError:  # the load goes on: the next request finds it further
             raise DeadlineExceeded("X-Deadline-Ms passed while the model was loaded") from None
@@ -172,7 +172,7 @@ class LocalBackend:
             queue.loading -= 1
         priority, timeout_s = job.request.placement.priority, self._config.queue_timeout_s
         try:
-            slot = await queue.acquire(priority, timeout_s, _left_s(job))
+            slot = await queue.acquire(priority, timeout_s, left_s(job))
         except BaseException:
             lease.release()
             raise
@@ -270,12 +270,6 @@ class LocalBackend:
         tokens = sum([len(text) for text in ids]) // _ID_BYTES
         self._profiles.embedded(job.spec, self.id, tokens, time.perf_counter() - began)
         return vectors
-
-
-def _left_s(job: ChatJob | EmbedJob) -> float | None:
-    """Until X-Deadline-Ms; None without one."""
-    deadline_ms = job.request.placement.deadline_ms
-    return None if deadline_ms is None else deadline_ms / 1000 - (time.perf_counter() - job.began)
 
 
 def _add_frame(id: int, job: ChatJob, room: int, eos_ids: frozenset[int]) -> wire.Add:

@@ -13,7 +13,7 @@ import orjson
 from msgspec import structs
 
 from inference.admission import DeviceQueue, Slot
-from inference.backend import ChatJob, EmbedJob
+from inference.backend import ChatJob, EmbedJob, left_s
 from inference.backends import passing, upstream
 from inference.backends.exchange import Exchange, PassedStream, PassedWhole, Translated
 from inference.backends.passing import Names, Scan
@@ -334,12 +334,6 @@ class RemoteBackend:
             return
         self._breaker.crashed()
         self.health.doubt(str(error).removeprefix(f"{self.id}: ") if error.away else "")
-
-
-def left_s(job: ChatJob | EmbedJob) -> float | None:
-    """Until X-Deadline-Ms; None without one."""
-    deadline_ms = job.request.placement.deadline_ms
-    return None if deadline_ms is None else deadline_ms / 1000 - (time.perf_counter() - job.began)
 
 
 def _is_loopback(url: str) -> bool:

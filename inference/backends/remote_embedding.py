@@ -65,7 +65,8 @@ async def _answer(backend: RemoteBackend, job: EmbedJob, path: str, body: bytes)
     """The body, and the device that it names."""
     response = await backend.post(path, body, job)
     try:
-        read = await upstream.whole(backend.spec, response, upstream.LONGEST_ANSWER, backend.spec.between_s)
+        spec = backend.spec
+        read = await upstream.whole(spec, response, upstream.LONGEST_ANSWER, spec.whole_s, spec.between_s)
         return read, response.headers.get("X-NPU-Proxy-Device", "")
     finally:
         response.close() if not response.content.at_eof() else response.release()

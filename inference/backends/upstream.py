@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from time import time
+from typing import Any
 
 import aiohttp
 
@@ -45,6 +46,7 @@ class Session:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ttl_dns_cache=30),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+            trace_configs=[_watching_connections()],
             auto_decompress=False,
             trust_env=False,
             skip_auto_headers=("User-Agent", "Content-Type"),
@@ -58,29 +60,49 @@ class Session:
         headers: Mapping[str, str],
         body: bytes | None,
     ) -> aiohttp.ClientResponse:
-        """The head of an answer, whatever its status; POST with a body, else GET. Raises RemoteFailed."""
+        """The head of an answer, whatever its status; POST with a body, else GET. Raises RemoteFailed.
+
+        A connection that had been idle may be closed over there in the very moment in which the request goes out: then,
+        and only then, it goes out again. What was sent over a fresh one may have run.
+        """
         bound_s = spec.first_byte_s if body is not None else LIST_S
         again = True
         while True:
+            way = _Way()
             try:
                 async with asyncio.timeout(bound_s):
                     return await self._http.request(
                         "GET" if body is None else "POST", spec.address(path), data=body, headers=headers,
-                        allow_redirects=False, ssl=tls,
+                        allow_redirects=False, ssl=tls, trace_request_ctx=way,
                     )  # fmt: skip
-            except aiohttp.ServerDisconnectedError as error:
-                if not again:
-                    raise _away(spec.id, words(error)) from None
-                again = False  # it had been idle, and was closed over there in this very moment
             except TimeoutError:
                 raise RemoteFailed(spec.id, f"no answer began within {bound_s:g} s", status=504) from None
-            except (aiohttp.ClientConnectorError, OSError) as error:
-                raise _away(spec.id, words(error)) from None
+            except (aiohttp.ServerDisconnectedError, OSError) as error:
+                if way.fresh or not again:
+                    raise _away(spec.id, words(error)) from None
+                again = False
             except (aiohttp.ClientError, ValueError) as error:
                 raise RemoteFailed(spec.id, words(error)) from None
 
     async def close(self) -> None:
         await self._http.close()
+
+
+class _Way:
+    """How a request went out. `fresh`: over a connection that was made for it."""
+
+    fresh = False
+
+
+def _watching_connections() -> aiohttp.TraceConfig:
+    async def made(
+        _: aiohttp.ClientSession, context: Any, __: aiohttp.TraceConnectionCreateStartParams
+    ) -> None:
+        context.trace_request_ctx.fresh = True
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_start.append(made)
+    return trace
 
 
 def _away(backend: str, message: str) -> RemoteFailed:
@@ -143,14 +165,28 @@ async def _drained(response: aiohttp.ClientResponse) -> None:
         response.release()
 
 
-async def whole(backend: RemoteSpec, response: aiohttp.ClientResponse, most: int, within_s: float) -> bytes:
-    """All of the body. `within_s`: the longest silence. Raises RemoteFailed, for one of more than `most` bytes too."""
+async def whole(
+    backend: RemoteSpec,
+    response: aiohttp.ClientResponse,
+    most: int,
+    within_s: float,
+    silence_s: float | None = None,
+) -> bytes:
+    """All of the body, within `within_s` in all. `silence_s`: the longest one. Raises RemoteFailed, for one of more
+    than `most` bytes too."""
     parts, size = [], 0
-    while data := await read(backend, response, within_s):
-        parts.append(data)
-        size += len(data)
-        if size > most:
-            raise RemoteFailed(backend.id, f"its answer has more than {most // 1024 // 1024} MiB")
+    silence_s = within_s if silence_s is None else silence_s
+    try:
+        async with asyncio.timeout(within_s):
+            while data := await read(backend, response, silence_s):
+                parts.append(data)
+                size += len(data)
+                if size > most:
+                    raise RemoteFailed(backend.id, f"its answer has more than {most // 1024 // 1024} MiB")
+    except TimeoutError:
+        raise RemoteFailed(
+            backend.id, f"its answer was not complete within {within_s:g} s", status=504
+        ) from None
     return b"".join(parts)
 
 

@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from inference.remote import Protocol, RemoteSpec
+from inference.remote import WHOLE_S, Protocol, RemoteSpec
 from registry import backend_fields as fields
 from registry import sealing
 from registry.models.change import Stamped
@@ -202,6 +202,7 @@ class Backend(Stamped):
             slots=self.slots,
             first_byte_s=self.first_byte_s,
             between_s=self.silence_s,
+            whole_s=max(WHOLE_S, self.first_byte_s),
         )
 
 
