@@ -76,6 +76,17 @@ class Held:
         self._specs[spec.name] = spec
         self.pinned = self.pinned or spec.pinned
 
+    @property
+    def stays(self) -> bool:
+        """Nobody has to ask for it to be in memory."""
+        return (self.pinned or self.keep_alive_s == FOREVER) and not self.evicting
+
+    def replaces(self, dead: Held) -> None:
+        """What was asked of the one whose worker died is asked of this one."""
+        self._specs = dict(dead._specs)
+        self.pinned = dead.pinned
+        self.keep_alive_s = dead.keep_alive_s
+
     def follow(self, models: Mapping[str, ModelSpec]) -> bool:
         """What the registry now says of these names. True when a pin came or went."""
         kept = {

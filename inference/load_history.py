@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+from msgspec import Struct
+
 from inference import metrics
 from inference.breaker import Breaker
 from inference.held import Held, Key
@@ -17,6 +20,17 @@ ASSUMED_LOAD_S = {"NPU": 120.0, "GPU": 20.0}
 CPU_LOAD_BYTES_PER_S = 200e6
 
 
+class Crashes(Struct, frozen=True):
+    """Of one model on one device, since the start. Times are Unix."""
+
+    name: str
+    count: int
+    at: float
+    """Of the last one."""
+    restarted_at: float | None = None
+    """When a worker was ready again; None: none is yet."""
+
+
 class LoadHistory:
     """Since the start of this server, but for the times of loads. Event loop only."""
 
@@ -24,8 +38,7 @@ class LoadHistory:
         """`profiles` are told of loads, and know those of earlier servers."""
         self._profiles = profiles
         self._breakers: dict[Key, Breaker] = {}
-        self._crashed: dict[Key, str] = {}
-        """With the model's name."""
+        self._crashed: dict[Key, Crashes] = {}
         self._failed: dict[Key, tuple[float, str]] = {}
         self._load_times: dict[Key, float] = {}
         self.trouble_at = 0.0
@@ -34,7 +47,8 @@ class LoadHistory:
     def crashed(self, held: Held) -> None:
         """Its worker ended unasked."""
         metrics.restarted(held.spec.name, held.device)
-        self._crashed[held.key] = held.spec.name
+        before = self._crashed.get(held.key)
+        self._crashed[held.key] = Crashes(held.spec.name, before.count + 1 if before else 1, time.time())
         self.breaker(held.key).crashed()
         self._trouble(held.key)
 
@@ -45,13 +59,16 @@ class LoadHistory:
         """Of what has crashed. From any thread."""
         return tuple(
             BreakerState(
-                name=name,
+                name=crashes.name,
                 load_key=key[0],
                 device=key[1],
                 state=self._breakers[key].state,
                 retry_after_s=self._breakers[key].retry_after_s(),
+                crashes=crashes.count,
+                crashed_at=crashes.at,
+                restarted_at=crashes.restarted_at,
             )
-            for key, name in tuple(self._crashed.items())
+            for key, crashes in tuple(self._crashed.items())
         )
 
     def _trouble(self, key: Key) -> None:
@@ -67,6 +84,9 @@ class LoadHistory:
         key = (spec.load_key, device)
         self._load_times[key] = load_s
         self._failed.pop(key, None)
+        crashes = self._crashed.get(key)
+        if crashes is not None and crashes.restarted_at is None:
+            self._crashed[key] = msgspec.structs.replace(crashes, restarted_at=time.time())
         self._profiles.loaded(spec, device, load_s)
 
     def failed(self, key: Key, message: str) -> None:

@@ -4,7 +4,7 @@ lease       a model that is kept: loaded when it is not, by one load for all who
 release     by Lease.release(keep_alive); the last one starts the clock of expires_at
 room        least recently used first, never one in use or pinned; a newcomer waits for the users of its victim
 spare       one worker, started and imported, so that a load costs no process start
-crash       the entry is gone at once, the breaker counts it, the next lease loads anew
+crash       the entry is gone at once, the breaker counts it, the next lease loads anew; what is to stay, at once
 cache       a load that fails with its compile cache is tried once more without
 """
 
@@ -163,7 +163,7 @@ class Pool:
         )
         self._notify()
         if held.users == 0:
-            self._released(held, None, users=0)
+            self._released(held, held.keep_alive_s, users=0)
 
     async def _load_with_cache(self, held: Held) -> CompileCacheUse | None:
         """A cache that was filled and does not load is removed, and built again once."""
@@ -311,6 +311,9 @@ class Pool:
             del self._held[held.key]
         held.stop_clock()
         self.history.crashed(held)
+        if held.stays and not self._stopping and not self.history.breaker_s(held.key):
+            with contextlib.suppress(InferenceError):
+                self._begin_load(held.spec, held.device).replaces(held)
         self._notify()
 
     # --- life -----------------------------------------------------------------------------------------------------

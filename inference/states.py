@@ -124,6 +124,11 @@ class BreakerState(Struct, frozen=True, kw_only=True):
     state: Literal["closed", "open", "half_open"]
     """Half open: the next request is the try that decides."""
     retry_after_s: float
+    crashes: int = 0
+    crashed_at: float = 0.0
+    """Unix time of the last one."""
+    restarted_at: float | None = None
+    """Unix time when a worker was ready again after it; None: none is yet."""
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
