@@ -13,7 +13,7 @@ from compat_api.cancelling import CancelView
 from compat_api.discovery import KnownModelsView, SearchView
 from compat_api.efficiency import EfficiencyView
 from compat_api.health import VIEWS as HEALTH
-from compat_api.managing import BlobView, CopyView, DeleteView
+from compat_api.managing import BlobView, CancelPullView, CopyView, DeleteView
 from compat_api.metrics_view import MetricsView
 from compat_api.ollama import catalogue as ollama
 from compat_api.openai import catalogue as openai
@@ -95,6 +95,7 @@ VIEWS: dict[str, type[WireView]] = {
     "ps": PsView,
     "models.known": KnownModelsView,
     "search": SearchView,
+    "pull.cancel": CancelPullView,
     "copy": CopyView,
     "delete": DeleteView,
     "blob": BlobView,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from django.http import HttpResponse
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from compat_api import key_bounds
 from compat_api.ollama import create as ollama
+from compat_api.ollama import pull
 from compat_api.wire_view import WireView
-from registry import blobs, removal
+from registry import blobs, pulls, removal
 
 
 class CopyView(WireView):
@@ -31,6 +33,23 @@ class DeleteView(WireView):
         key_bounds.check_names(self.key, name)
         removal.remove(name)
         return HttpResponse(content_type="text/plain")
+
+
+class CancelPullView(WireView):
+    """DELETE /api/pull: the pull of that name ends, whoever asked for it, and what has arrived is removed."""
+
+    def delete(self, request: Request) -> Response:
+        name = pull.parse_cancel(self.body_of(request))
+        self.log.model = name
+        key_bounds.check_names(self.key, name)
+        active = pulls.active_of(name) or pulls.active_of_text(name)
+        try:
+            if active is None:
+                raise pulls.NotActive
+            pulls.cancel(active)
+        except pulls.NotActive:
+            return Response({"error": f"no pull of {name!r} is under way"}, 404)
+        return Response({"cancelled": 1})
 
 
 class BlobView(WireView):

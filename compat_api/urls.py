@@ -68,6 +68,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("embed", "ollama", "infer", _POST, "/api/embed", streaming=True),
     Operation("embeddings", "ollama", "infer", _POST, "/api/embeddings", streaming=True),
     Operation("pull", "ollama", "manage", _POST, "/api/pull", streaming=True),
+    Operation("pull.cancel", "ollama", "manage", ("DELETE",), "/api/pull"),
     Operation("push", "ollama", "manage", _POST, "/api/push", streaming=True),
     Operation("create", "ollama", "manage", _POST, "/api/create", streaming=True),
     Operation("copy", "ollama", "manage", _POST, "/api/copy"),

@@ -59,6 +59,7 @@ SHAPES: dict[str, Shape] = {
     "embed": Shape(ollama.EmbedBody, {"model": "all-minilm", "input": ["a", "b"]}),
     "embeddings": Shape(ollama.LegacyEmbedBody, {"model": "all-minilm", "prompt": "a"}),
     "pull": Shape(pull.PullBody, {"model": "org/nothing"}),
+    "pull.cancel": Shape(pull.CancelPullBody, {"model": "org/nothing"}),
     "push": Shape(create.NameBody, {"model": "demo"}),
     "create": Shape(create.CreateBody, {"model": "made", "from": "demo", "system": "Be brief."}),
     "copy": Shape(create.CopyBody, {"source": "demo", "destination": "copied"}),

@@ -27,6 +27,7 @@ PARSERS: dict[str, Callable[[bytes], Any]] = {
     "openai.detokenize": tokens.parse_detokenize,
     "show": catalogue.parse_show,
     "pull": pull.parse,
+    "pull.cancel": pull.parse_cancel,
     "push": create.parse_push,
     "create": create.parse_create,
     "copy": create.parse_copy,

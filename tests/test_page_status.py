@@ -54,7 +54,7 @@ def test_a_request_is_seen_under_way_is_stopped_there_and_its_client_is_told(
     assert pages.chat(server)["done"], "the device is free again"
 
 
-def test_a_model_is_loaded_and_unloaded_and_a_killed_worker_comes_back(
+def test_a_model_is_loaded_and_unloaded_and_a_killed_worker_is_seen_to_die_and_to_come_back(
     server: RunningServer, page: Page
 ) -> None:
     model = page.locator("[data-rows=models] > [data-key='demo:latest']")
@@ -64,13 +64,40 @@ def test_a_model_is_loaded_and_unloaded_and_a_killed_worker_comes_back(
     expect(worker.locator("[data-tag]").first).to_have_text("CPU", timeout=pages.WAIT_MS)
     assert re.search(r"leaves in \d min|running", worker.first.inner_text())
     first = worker.first.get_attribute("data-key")
+    crash = model.locator("[data-rows=crashes] > [data-key=CPU]")
+    device = page.locator("[data-rows=devices] > [data-key=CPU] [data-text=deaths]")
+    before = device.text_content()
     worker_of(server).send_signal(signal.SIGKILL)
-    expect(worker).to_have_count(0, timeout=pages.WAIT_MS)
-    model.get_by_role("button", name="Load demo:latest", exact=True).click()
+    expect(crash.locator("[data-text=state]")).to_have_text("died on CPU", timeout=pages.WAIT_MS)
+    expect(crash.locator("[data-text=words]")).to_contain_text("the next request restarts it")
+    expect(worker).to_have_count(0)
+    expect(device).not_to_have_text(before or "")
+    pages.chat(server)
+    expect(crash.locator("[data-text=state]")).to_have_text("restarted on CPU", timeout=pages.WAIT_MS)
+    expect(crash.locator("[data-text=words]")).to_contain_text("another was ready at")
     expect(worker.locator("[data-tag]").first).to_have_text("CPU", timeout=pages.WAIT_MS)
     assert worker.first.get_attribute("data-key") != first
     model.get_by_role("button", name="Unload demo:latest").click()
     expect(worker).to_have_count(0, timeout=pages.WAIT_MS)
+
+
+def test_a_model_that_is_to_stay_is_restarted_unasked_and_its_deaths_are_counted(
+    server: RunningServer, page: Page
+) -> None:
+    pages.post(server, "/api/generate", {"keep_alive": -1})
+    model = page.locator("[data-rows=models] > [data-key='demo:latest']")
+    crash = model.locator("[data-rows=crashes] > [data-key=CPU] [data-text=words]")
+    try:
+        for _ in range(2):
+            before = crash.text_content() if crash.count() else ""
+            worker_of(server).send_signal(signal.SIGKILL)
+            expect(crash).not_to_have_text(before or "", timeout=pages.WAIT_MS)
+            expect(crash).to_contain_text("another was ready at", timeout=pages.WAIT_MS)
+            expect(model.locator("[data-rows=workers] [data-text=stays]")).to_have_text("stays")
+        expect(crash).to_contain_text(re.compile(r"its worker died \d+ times, last at \d\d:\d\d:\d\d"))
+        assert pages.chat(server)["done"], "and the breaker counts from one again"
+    finally:
+        pages.post(server, "/api/generate", {"keep_alive": "5m"})
 
 
 def test_the_mode_is_switched_and_every_page_follows(
@@ -166,6 +193,31 @@ def test_a_pull_is_found_begun_and_watched_to_its_end(
         hub.reset()
         expect(download.locator("[data-text=state]")).to_have_text("done", timeout=pages.WAIT_MS)
         expect(page.locator("[data-rows=models]").get_by_text("tiny/page").first).to_be_visible()
+
+
+def test_a_pull_is_cancelled_when_that_was_meant_and_is_pulled_again(
+    hub_server: RunningServer, hub: Hub, chromium: Browser
+) -> None:
+    repositories.chat(hub.root, "tiny/cancelled")
+    hub.fault("slow", "openvino_model.bin", rate=64 * 1024)
+    with pages.opened(chromium, hub_server.url) as page:
+        is_live(page)
+        page.get_by_label("Name, repository, or words to search for").fill("tiny/cancelled")
+        page.get_by_role("button", name="Pull", exact=True).click()
+        download = page.locator("[data-rows=downloads] > [data-key]").filter(has_text="tiny/cancelled")
+        cancel = download.get_by_role("button", name="Cancel the pull of tiny/cancelled")
+        cancel.click()
+        assert pages.barriers(page) == []
+        page.get_by_role("button", name="No, keep it").click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(download.locator("[data-text=state]")).to_have_text("running")
+        cancel.click()
+        page.get_by_role("dialog").get_by_role("button", name="Cancel the pull").click()
+        expect(download.locator("[data-text=state]")).to_have_text("cancelled", timeout=pages.WAIT_MS)
+        expect(cancel).to_be_hidden()
+        hub.reset()
+        download.get_by_role("button", name="Pull again tiny/cancelled").click()
+        expect(download.locator("[data-text=state]").first).to_have_text("done", timeout=pages.WAIT_MS)
 
 
 def test_it_says_that_it_is_not_connected_and_finds_the_server_again(

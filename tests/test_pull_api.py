@@ -7,6 +7,7 @@ import json
 import threading
 from typing import Any
 
+import httpx
 import hub_repositories as repositories
 import ollama
 import pytest
@@ -168,6 +169,20 @@ def test_a_pull_goes_on_when_its_client_has_left(hub_server: RunningServer, hub:
     assert until_ended(hub_server, "left/big")["state"] == "done"
     until(lambda: "left/big:latest" in models(hub_server))
     assert len(hub.requests(WEIGHTS, on="cdn")) == 1
+
+
+def test_a_pull_is_ended_by_its_name_and_who_follows_it_is_told(hub_server: RunningServer, hub: Hub) -> None:
+    repositories.big(hub.root, "ended/big")
+    hub.fault("stall", WEIGHTS, on="cdn", times=9, after=SLOW)
+    with opened(hub_server, "ended/big") as response:
+        until_bytes(response, SLOW)
+        body = {"model": "ended/big"}
+        found = httpx.request("DELETE", f"{hub_server.url}/api/pull", json=body, trust_env=False)
+        assert (found.status_code, found.json()) == (200, {"cancelled": 1})
+        assert list(frames(response))[-1] == {"error": "the pull of ended/big:latest was cancelled"}
+    hub.reset()
+    found = httpx.request("DELETE", f"{hub_server.url}/api/pull", json=body, trust_env=False)
+    assert (found.status_code, found.json()) == (404, {"error": "no pull of 'ended/big' is under way"})
 
 
 # --- Tokens -------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import urllib.request
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT, RunningServer, get
@@ -222,15 +223,39 @@ def test_energy_says_when_it_was_not_measured(joules: float | None, source: str,
     assert rows.request(record)["energy"] == shown
 
 
-def test_a_model_shows_where_its_breaker_is_not_closed() -> None:
+@pytest.mark.parametrize(
+    ("state", "restarted_at", "loading", "shown", "says"),
+    [
+        ("closed", None, False, "died", "the next request restarts it"),
+        ("closed", None, True, "restarting", "died at"),
+        ("closed", 90.0, False, "restarted", "another was ready at"),
+        ("open", None, False, "breaker open", "next try at"),
+        ("half_open", 90.0, False, "breaker half open", "the next request is the try"),
+    ],
+)
+def test_a_model_shows_what_became_of_a_worker_that_died(
+    state: Any, restarted_at: float | None, loading: bool, shown: str, says: str
+) -> None:
+    found = BreakerState(
+        name="m", load_key="k", device="NPU", state=state, retry_after_s=1.0, crashes=1, crashed_at=80.0,
+        restarted_at=restarted_at,
+    )  # fmt: skip
+    row = rows.crash(found, loading)
+    assert (row["state"], says in row["words"]) == (f"{shown} on NPU", True)
+
+
+def test_a_device_shows_how_many_workers_died_there() -> None:
     spec = ModelSpec(name="m:latest", digest="d", path=Path(), kind="chat")
-    info = elsewhere(spec, "box", "m", datetime.now(UTC))
     breakers = [
-        BreakerState(name="m", load_key="k", device=device, state=state, retry_after_s=1.0)  # type: ignore[arg-type]
-        for device, state in (("NPU", "open"), ("GPU", "half_open"), ("CPU", "closed"))
-    ]
+        BreakerState(name="m", load_key="k", device=device, state="closed", retry_after_s=0, crashes=2, crashed_at=80)
+        for device in ("NPU", "CPU")
+    ]  # fmt: skip
+    state = DeviceState(id="CPU", full_name="", available=True, slots=1, running=0, waiting=0)
+    assert rows.device(state, None, (), breakers)["deaths"] == f"2, at {words.clock(80)}"
+    assert rows.device(state, None, (), breakers[:1])["deaths"] == ""
+    info = elsewhere(spec, "box", "m", datetime.now(UTC))
     row = rows.model(info, [], Life(), breakers)
-    assert row["breakers"] == ["breaker open on NPU", "breaker half open on GPU"]
+    assert [crash["key"] for crash in row["crashes"]] == ["NPU", "CPU"]
     assert (row["idle"], row["load"], row["unload"]) == ("on box", "", ""), "another server loads what it has"
 
 

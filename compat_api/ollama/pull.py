@@ -42,6 +42,13 @@ class PullBody(Struct):
     token: str | None = None
 
 
+class CancelPullBody(Struct):
+    """As Ollama names a model: old clients call the field `name`."""
+
+    model: str | None = None
+    name: str | None = None
+
+
 class PullRequest(Struct, frozen=True):
     """`token` is for the hub; '' where none was sent."""
 
@@ -51,6 +58,7 @@ class PullRequest(Struct, frozen=True):
 
 
 _decode = BodyDecoder(PullBody, "PullRequest", EMPTY_BODY)
+_decode_cancel = BodyDecoder(CancelPullBody, "CancelPullRequest", EMPTY_BODY)
 
 
 def parse(body: bytes) -> PullRequest:
@@ -60,6 +68,15 @@ def parse(body: bytes) -> PullRequest:
     if not model:
         raise BadRequest("invalid model name", "model")
     return PullRequest(model, wire.stream is not False, checked_token("token", wire.token or ""))
+
+
+def parse_cancel(body: bytes) -> str:
+    """The name whose pull is to end. Raises BadRequest."""
+    wire = _decode_cancel(body)
+    name = (wire.model or wire.name or "").strip()
+    if not name:
+        raise BadRequest('"model" is required: the name that is being pulled', "model")
+    return name
 
 
 def checked_token(field: str, token: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from msgspec import Struct
 
@@ -25,6 +25,8 @@ SHOWN_MODELS = 200
 """Loaded ones first; admin has them all."""
 ENDED_SHOWN_S = 120.0
 """A pull that has ended stays so long on the page."""
+FAILED_SHOWN_S = 86400.0
+"""One that failed has a button to go on with, until its name is pulled again."""
 SHOWN_DOWNLOADS = 20
 _LIVES_S = 5.0
 
@@ -55,7 +57,9 @@ class Painter:
         sections = {
             "server": {"server": rows.server(snapshot, current.efficiency, self._history.last)},
             "devices": {
-                state.id: rows.device(state, snapshot.readings.of(state.id), snapshot.models)
+                state.id: rows.device(
+                    state, snapshot.readings.of(state.id), snapshot.models, snapshot.breakers
+                )
                 for state in snapshot.devices
             },
             "running": {f"{one.id} {one.time}": rows.running(one) for one in snapshot.running},
@@ -91,8 +95,13 @@ class Painter:
 
 
 def _downloads() -> Section:
-    lately = timezone.now() - timedelta(seconds=ENDED_SHOWN_S)
-    shown = Download.objects.filter(Q(state__in=Download.ACTIVE) | Q(finished_at__gte=lately))
+    now = timezone.now()
+    later = Download.objects.filter(name=OuterRef("name"), pk__gt=OuterRef("pk"))
+    shown = Download.objects.filter(
+        Q(state__in=Download.ACTIVE)
+        | Q(finished_at__gte=now - timedelta(seconds=ENDED_SHOWN_S))
+        | Q(finished_at__gte=now - timedelta(seconds=FAILED_SHOWN_S), state=Download.States.FAILED)
+    ).exclude(Exists(later), state=Download.States.FAILED)
     return {str(row.pk): rows.download(pull_state.of(row)) for row in shown[:SHOWN_DOWNLOADS]}
 
 

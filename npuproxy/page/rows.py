@@ -6,6 +6,7 @@ not known is '', and is not shown. Times are Unix seconds; the page counts them 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
@@ -60,7 +61,12 @@ def machine(readings: Readings) -> str:
     return " · ".join(text for text in shown if text)
 
 
-def device(state: DeviceState, found: DeviceReadings | None, models: Iterable[LoadedModel]) -> Row:
+def device(
+    state: DeviceState,
+    found: DeviceReadings | None,
+    models: Iterable[LoadedModel],
+    breakers: Iterable[BreakerState] = (),
+) -> Row:
     """What nobody measured is left out: an emulated NPU has no heat of its own."""
     read = None if state.emulated else found
     tags = ["emulated on the CPU"] if state.emulated else [] if state.local else [state.protocol]
@@ -87,21 +93,29 @@ def device(state: DeviceState, found: DeviceReadings | None, models: Iterable[Lo
         "temperature": measured(read.temperature) if read else "",
         "power": measured(read.power) if read else "",
         "load": measured(read.utilisation) if read else "",
+        "deaths": deaths(one for one in breakers if one.device == state.id),
     }
+
+
+def deaths(breakers: Iterable[BreakerState]) -> str:
+    """How many workers died since the start, and when the last one did; '' for none."""
+    died = tuple(breakers)
+    count = sum(one.crashes for one in died)
+    return f"{count}, at {clock(max(one.crashed_at for one in died))}" if count else ""
 
 
 def model(
     info: ModelInfo, workers: Iterable[LoadedModel], life: Life, breakers: Iterable[BreakerState] = ()
 ) -> Row:
-    held = [worker(one) for one in workers]
+    here = tuple(workers)
+    held = [worker(one) for one in here]
+    loading = {one.device for one in here if one.state == "loading"}
     return {
         "name": info.name,
         "facts": " · ".join(_facts(info)),
         "capabilities": list(info.capabilities),
         "workers": held,
-        "breakers": [
-            f"breaker {spaced(one.state)} on {one.device}" for one in breakers if one.state != "closed"
-        ],
+        "crashes": [crash(one, one.device in loading) for one in breakers],
         "history": _history(life),
         "idle": "" if held else f"on {info.backend}" if info.backend else "loads when it is asked for",
         "load": "" if held or info.backend else info.name,
@@ -111,6 +125,31 @@ def model(
         "chat_words": f"Chat with {info.name}",
         "chat": f"/playground?model={quote(info.name)}" if info.spec.kind == "chat" else "",
     }
+
+
+def crash(of: BreakerState, loading: bool) -> Row:
+    """What became of a model whose worker died. `loading`: one is on its way to take its place."""
+    colour, state, words = _after_crash(of, loading)
+    died = f"died {of.crashes} times, last" if of.crashes > 1 else "died"
+    return {
+        "key": of.device,
+        "colour": colour,
+        "state": f"{state} on {of.device}",
+        "words": f"its worker {died} at {clock(of.crashed_at)}{words}",
+    }
+
+
+def _after_crash(of: BreakerState, loading: bool) -> tuple[str, str, str]:
+    """Colour, state, and how it goes on."""
+    if of.state == "open":
+        return "bad", "breaker open", f"; next try at {clock(time.time() + of.retry_after_s)}"
+    if of.state == "half_open":
+        return "bad", "breaker half open", "; the next request is the try that decides"
+    if of.restarted_at is not None:
+        return "", "restarted", f", another was ready at {clock(of.restarted_at)}"
+    if loading:
+        return "warn", "restarting", ""
+    return "bad", "died", "; the next request restarts it"
 
 
 def _facts(info: ModelInfo) -> tuple[str, ...]:
@@ -162,6 +201,7 @@ def download(state: PullState) -> Row:
         f"{duration(state.left_s)} left" if state.left_s else "",
         files if state.files else "",
     )
+    again = "Resume" if state.state == "failed" else "Pull again"
     return {
         "name": state.name,
         "repo": state.repo,
@@ -171,6 +211,11 @@ def download(state: PullState) -> Row:
         "percent": round(100 * state.share, 1),
         "words": " · ".join(text for text in shown if text) if state.is_active else "",
         "error": state.error,
+        "cancel": state.name if state.is_active else "",
+        "cancel_words": f"Cancel the pull of {state.name}",
+        "again": state.name if state.state in ("failed", "cancelled") else "",
+        "again_says": again,
+        "again_words": f"{again} {state.name}",
     }
 
 

@@ -14,8 +14,8 @@ export function pulls() {
   });
 }
 
-/** The server goes on by itself: the answer's first line says whether it has begun. */
-async function pull(name) {
+/** The server goes on by itself: the answer's first lines say whether it has begun. */
+export async function pull(name) {
   const left = new AbortController();
   try {
     const answer = await ask("/api/pull", { body: { model: name }, signal: left.signal });

@@ -1,9 +1,10 @@
 // The status page while a script runs: live, and with buttons.
 
 import { ask, say } from "./api.js";
+import { sure } from "./asking.js";
 import { take } from "./lines.js";
 import { connect } from "./live.js";
-import { pulls } from "./pulls.js";
+import { pull, pulls } from "./pulls.js";
 import { tick, update } from "./rows.js";
 
 const link = document.getElementById("link");
@@ -31,10 +32,18 @@ const ACTS = {
   load: (name) => [`loading ${name}`, "/api/generate", { body: { model: name } }],
   unload: (name) => [`unloading ${name}`, "/api/generate", { body: { model: name, keep_alive: 0 } }],
   cancel: (id) => [`stopping ${id}`, "/api/requests", { method: "DELETE", body: { id } }],
+  end: (name) => [`cancelling ${name}`, "/api/pull", { method: "DELETE", body: { model: name } }],
+};
+const QUESTIONS = {
+  end: (name) => [`Cancel the pull of ${name}? What has arrived is removed.`, "Cancel the pull"],
 };
 
 async function act(button) {
-  const [doing, path, how] = ACTS[button.dataset.act](button.value);
+  const { act: name } = button.dataset;
+  const value = button.value;
+  if (name === "again") return pull(value);
+  if (QUESTIONS[name] && !(await sure(...QUESTIONS[name](value)))) return;
+  const [doing, path, how] = ACTS[name](value);
   button.disabled = true;
   say(doing);
   try {
