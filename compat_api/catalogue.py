@@ -17,6 +17,7 @@ from compat_api.managing import BlobView, CancelPullView, CopyView, DeleteView
 from compat_api.metrics_view import MetricsView
 from compat_api.ollama import catalogue as ollama
 from compat_api.openai import catalogue as openai
+from compat_api.openapi.document import OpenApiView
 from compat_api.thermal import ThermalView
 from compat_api.wire_view import OpenAIRenderer, WireView
 from inference import engine
@@ -90,6 +91,7 @@ class OpenAIModelView(WireView):
 VIEWS: dict[str, type[WireView]] = {
     "heartbeat": HeartbeatView,
     "version": VersionView,
+    "openapi": OpenApiView,
     "tags": TagsView,
     "show": ShowView,
     "ps": PsView,

@@ -7,7 +7,8 @@ declared `| None`), and a wrong type names the field.
 from __future__ import annotations
 
 import re
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import orjson
@@ -16,6 +17,9 @@ from msgspec import Raw
 from inference.errors import BadRequest
 
 T = TypeVar("T")
+
+NULL: Any = msgspec.field(default_factory=partial(Raw, b"null"))
+"""The default of a field that stays JSON text. Made anew, since a schema has no words for a Raw as a default."""
 
 _GO_TYPES = {"str": "string", "int": "int", "float": "float64", "bool": "bool"}
 _GO_VALUES = {"str": "string", "int": "number", "float": "number"}

@@ -51,6 +51,7 @@ _POST = ("POST",)
 OPERATIONS: tuple[Operation, ...] = (
     Operation("heartbeat", "ollama", "open", _READ, "/"),
     Operation("version", "ollama", "open", _READ, "/api/version"),
+    Operation("openapi", "ollama", "open", _READ, "/openapi.json"),
     Operation("tags", "ollama", "infer", _READ, "/api/tags"),
     Operation("show", "ollama", "infer", _POST, "/api/show"),
     Operation("ps", "ollama", "infer", _GET, "/api/ps"),

@@ -18,7 +18,17 @@ from compat_api.urls import OPERATIONS, Operation
 WAIT_S = 30.0
 BARE = frozenset(
     {
-        *("heartbeat", "version", "tags", "ps", "models.known", "search", "recommendations", "blob"),
+        *(
+            "heartbeat",
+            "version",
+            "openapi",
+            "tags",
+            "ps",
+            "models.known",
+            "search",
+            "recommendations",
+            "blob",
+        ),
         *("thermal", "efficiency", "metrics", "backends"),
         *("healthz", "liveness", "readyz", "readiness", "health", "health.devices"),
         *("cloud.status", "cloud.me", "cloud.signout", "cloud.keys", "cloud.web_search", "cloud.web_fetch"),

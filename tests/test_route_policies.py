@@ -95,6 +95,7 @@ def test_open_to_everyone_is_what_the_design_names_and_nothing_else() -> None:
     assert everyone | {page for page, scope in callers.PAGES.items() if scope == "open"} == {
         "/",
         "/api/version",
+        "/openapi.json",
         "/healthz",
         "/health/liveness",
         "/login",

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Raw, Struct
 
 from compat_api import images
-from compat_api.decoding import BodyDecoder
+from compat_api.decoding import NULL, BodyDecoder
 from compat_api.efforts import EFFORTS
 from compat_api.refusals import ThreadNotFound, refuse_many, require_model
 from compat_api.tools import with_tool_names
@@ -39,7 +39,7 @@ class Thinking(Struct):
 
 class OutputFormat(Struct):
     type: str | None = None
-    schema: Raw = Raw(b"null")
+    schema: Raw = NULL
 
 
 class OutputConfig(Struct):

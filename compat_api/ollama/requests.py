@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from compat_api import images, logprobs
-from compat_api.decoding import BodyDecoder, quoted, raw_text
+from compat_api.decoding import NULL, BodyDecoder, quoted, raw_text
 from compat_api.dialect import Preload
 from compat_api.efforts import THINK_LEVELS
 from compat_api.keep_alive import keep_alive_s
@@ -55,7 +55,7 @@ class GenerationBody(Struct):
 
     model: str | None = None
     stream: bool | None = None
-    format: Raw = Raw(b"null")
+    format: Raw = NULL
     options: dict[str, Any] | None = None
     keep_alive: Any = None
     think: Any = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
 from compat_api import images, logprobs
-from compat_api.decoding import BodyDecoder, raw_text
+from compat_api.decoding import NULL, BodyDecoder, raw_text
 from compat_api.dialect import Several
 from compat_api.efforts import EFFORTS
 from compat_api.openai import custom_tools
@@ -68,7 +69,7 @@ class Reasoning(Struct):
 
 
 class JsonSchema(Struct):
-    schema: Raw = Raw(b"null")
+    schema: Raw = NULL
 
 
 class ResponseFormat(Struct):
@@ -103,7 +104,7 @@ class ItemsInstead(BadRequest):
 
 class ChatBody(GenerationBody):
     messages: list[WireMessage] | None = None
-    input: Raw = Raw(b"")
+    input: Raw = msgspec.field(default_factory=partial(Raw, b""))
     max_completion_tokens: int | None = None
     response_format: ResponseFormat | None = None
     tools: list[ChatTool] | None = None

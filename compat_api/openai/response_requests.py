@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 from orjson import Fragment
 
 from compat_api import images, logprobs
-from compat_api.decoding import BodyDecoder, raw_text
+from compat_api.decoding import NULL, BodyDecoder, raw_text
 from compat_api.efforts import EFFORTS
 from compat_api.openai.custom_tools import CustomToolsRequest
 from compat_api.openai.requests import StreamOptions, json_constraint
@@ -43,7 +43,7 @@ class Reasoning(Struct):
 class TextFormat(Struct):
     type: str | None = None
     name: str | None = None
-    schema: Raw = Raw(b"null")
+    schema: Raw = NULL
     strict: bool | None = None
     description: str | None = None
 
