@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import cast
 
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 
 from compat_api.asgi import application as inference
+from npuproxy.django_handler import Handler
 from npuproxy.gate import Application, Gate, Rules
 from npuproxy.listening import is_loopback, trusted_networks
 from npuproxy.origins import Hosts, Origins
@@ -29,4 +29,4 @@ def build() -> Gate:
         use=key_use.USE,
     )
     sockets = {"/status/ws": cast(Application, PageConsumer())}
-    return Gate(rules, inference, cast(Application, get_asgi_application()), sockets)
+    return Gate(rules, inference, cast(Application, Handler()), sockets)

@@ -276,7 +276,7 @@ INSTALLED_APPS = [
     "npuproxy",
 ]
 MIDDLEWARE = [
-    "npuproxy.django_metrics.Before",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
