@@ -6,6 +6,7 @@ It shares the cores with the server, so it does nothing else meanwhile. Connecti
 from __future__ import annotations
 
 import json
+import select
 import selectors
 import socket
 import time
@@ -87,7 +88,7 @@ class Client:
 
     def _exchange_one(self, exchange: Exchange, began: float) -> None:
         """The same for one alone, with less work for each token."""
-        connection = self._idle.pop() if self._idle else connect(self._address)
+        connection = self._connection()
         connection.settimeout(DEADLINE_S)
         buffer = bytearray()
         exchange.arrivals = []
@@ -110,8 +111,18 @@ class Client:
             connection.close()
         self._idle.clear()
 
+    def _connection(self) -> socket.socket:
+        """One that waits, or a new one. Where something came between two requests the server has closed it: it was
+        idle for longer than servers wait."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not select.select([connection], [], [], 0)[0]:
+                return connection
+            connection.close()
+        return connect(self._address)
+
     def _send(self, exchange: Exchange, selector: selectors.BaseSelector, began: float) -> None:
-        connection = self._idle.pop() if self._idle else connect(self._address)
+        connection = self._connection()
         buffer = bytearray()
         exchange.arrivals = []
         selector.register(connection, selectors.EVENT_READ, (exchange, buffer))
@@ -151,7 +162,11 @@ def connect(address: tuple[str, int], receive_buffer_bytes: int = 0) -> socket.s
     if receive_buffer_bytes:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.connect(address)
+    try:
+        connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
     return connection
 
 

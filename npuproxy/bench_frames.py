@@ -7,10 +7,7 @@ by a clock. Each token's text is the moment of its step, by the clock that all p
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import os
-import socket
 import statistics
 import time
 from collections.abc import Iterator
@@ -27,8 +24,8 @@ from inference.bench_table import Aim, Quantity, Result, of_rounds
 from inference.events import Finish, Start, TextDelta
 from inference.route_facts import Route
 from inference.types import Placement
-from npuproxy.bench_client import connect
 from npuproxy.bench_memory import layer_alone
+from npuproxy.bench_socket import upgraded
 from npuproxy.bench_wire import without_models
 
 PATH: Final = "/v1/stream/ws"
@@ -100,9 +97,7 @@ def frames(stage: Stage) -> list[Result]:
 
 def _tokens(port: int) -> Iterator[tuple[float, str]]:
     """(moment, text) of each token. A step is longer than a frame's way, so a read has one frame."""
-    with connect(("127.0.0.1", port)) as sock:
-        sock.settimeout(DEADLINE_S)
-        _shake_hands(sock)
+    with upgraded(("127.0.0.1", port), PATH, DEADLINE_S) as sock:
         sock.sendall(_masked(b'{"model": "demo", "prompt": "step"}'))
         data = b""
         while True:
@@ -114,24 +109,6 @@ def _tokens(port: int) -> Iterator[tuple[float, str]]:
                 if told["done"]:
                     return
                 yield now, told["token"]
-
-
-def _shake_hands(sock: socket.socket) -> None:
-    """Raises BenchError. Nothing follows the head before the first request."""
-    key = base64.b64encode(os.urandom(16)).decode()
-    head = (
-        f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    sock.sendall(head.encode())
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        data = sock.recv(4096)
-        if not data:
-            break
-        answer += data
-    if not answer.startswith(b"HTTP/1.1 101"):
-        raise BenchError(f"no WebSocket: {answer[:200].decode(errors='replace')}")
 
 
 def _masked(body: bytes) -> bytes:

@@ -6,7 +6,6 @@ Every second one request is refused, so that each second has something to show; 
 from __future__ import annotations
 
 import json
-import os
 import selectors
 import socket
 import statistics
@@ -14,7 +13,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import cast
@@ -26,6 +24,7 @@ from inference.bench_rows import Stage
 from inference.bench_sides import BenchError
 from inference.bench_table import Aim, Quantity, Result, of_rounds
 from npuproxy.bench_server import ServerTarget
+from npuproxy.bench_socket import upgraded
 
 PAGES, QUICK_PAGES = 500, 50
 WATCH_S = 10.0
@@ -42,20 +41,7 @@ PAGE_RATE = Quantity(
 
 def _open(address: tuple[str, int]) -> socket.socket:
     """A WebSocket of the page, past its handshake."""
-    connection = socket.create_connection(address, timeout=30)
-    fields = (
-        f"GET /status/ws HTTP/1.1\r\nHost: localhost:{address[1]}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {b64encode(os.urandom(16)).decode()}\r\n\r\n"
-    )
-    connection.sendall(fields.encode())
-    head = b""
-    while b"\r\n\r\n" not in head:
-        data = connection.recv(4096)
-        if not data:
-            break
-        head += data
-    if not head.startswith(b"HTTP/1.1 101"):
-        raise BenchError(f"no page was opened: {head[:200]!r}")
+    connection = upgraded(address, "/status/ws")
     connection.setblocking(False)
     return connection
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, cast
 
 from inference.bench import Row
@@ -21,6 +23,8 @@ from npuproxy.bench_server import ServerTarget
 CROWD: Final = 20
 EVERY_S: Final = 0.15
 """Between two criticals."""
+MOST_TOKENS: Final = 3500
+"""Of a stream, beside its prompt in the context of `demo`."""
 SETTLE_S: Final = 1.0
 """Until every stream of the crowd has its first token."""
 CRITICAL: Final = Quantity(
@@ -41,10 +45,12 @@ def critical(stage: Stage) -> list[Result]:
     tokens = _tokens(server, each, numbers)
     for index in range(rounds):
         stage.say(f"{CRITICAL.name}: round {index + 1} of {rounds}")
-        for crowd in (0, CROWD) if index % 2 else (CROWD, 0):
-            streams = [_stream(next(numbers), tokens) for _ in range(crowd)]
-            times = _criticals(server, each, numbers, streams)
-            (beside if crowd else alone).extend(times)
+        for crowded in (False, True) if index % 2 else (True, False):
+            if not crowded:
+                alone += _criticals(server, each, numbers, [])
+                continue
+            times, streams = _beside(server, each, numbers, tokens)
+            beside += times
             steps += [_step_ms(stream) for stream in streams]
         step = statistics.median(steps)
         ratios.append((percentile(beside[-each:], 0.99) - step) / percentile(alone[-each:], 0.99))
@@ -64,6 +70,24 @@ def critical(stage: Stage) -> list[Result]:
     ]
 
 
+class _TooShort(BenchError):
+    """The crowd ended before the criticals did."""
+
+
+def _beside(
+    server: ServerTarget, each: int, numbers: itertools.count[int], tokens: int
+) -> tuple[list[float], list[Exchange]]:
+    """TTFT in ms of each critical, and the crowd. Asked again with longer streams where steps became quicker."""
+    while True:
+        streams = [_stream(next(numbers), tokens) for _ in range(CROWD)]
+        try:
+            return _criticals(server, each, numbers, streams), streams
+        except _TooShort:
+            if tokens >= MOST_TOKENS:
+                raise
+            tokens = min(MOST_TOKENS, 2 * tokens)
+
+
 def _criticals(
     server: ServerTarget, count: int, numbers: itertools.count[int], crowd: list[Exchange]
 ) -> list[float]:
@@ -75,12 +99,14 @@ def _criticals(
     ]
     server.exchange([*crowd, *asked])
     for exchange in (*crowd, *asked):
+        if not exchange.data:
+            raise BenchError("the server closed a connection without an answer")
         if exchange.status != 200 or not exchange.body_arrivals():
             raise BenchError(f"status {exchange.status}: {exchange.data[-200:].decode(errors='replace')}")
     last_s = asked[-1].body_arrivals()[-1]
     ran = sum(stream.body_arrivals()[-1] > last_s for stream in crowd)
-    if crowd and ran < CROWD // 2:
-        raise BenchError(f"{ran} of {CROWD} streams outlived the critical requests")
+    if ran < len(crowd):
+        raise _TooShort(f"{ran} of {CROWD} streams outlived the critical requests")
     return [(exchange.body_arrivals()[0] - exchange.start_s) * 1000 for exchange in asked]
 
 
@@ -89,16 +115,18 @@ def _tokens(server: ServerTarget, criticals: int, numbers: itertools.count[int])
     crowd = [_stream(next(numbers), 48) for _ in range(CROWD)]
     server.exchange(crowd)
     step_s = statistics.median(_step_ms(stream) for stream in crowd) / 1000
-    return max(100, min(3500, int(1.5 * (SETTLE_S + criticals * EVERY_S) / max(step_s, 0.001))))
+    return max(100, min(MOST_TOKENS, int(1.5 * (SETTLE_S + criticals * EVERY_S) / max(step_s, 0.001))))
 
 
 def _stream(number: int, tokens: int) -> Exchange:
-    """Each token is as likely as the end."""
-    return _ask("best-effort", f"Number {number}: tell me all.", tokens, 0.0, 1000.0)
+    """It repeats itself and never ends by itself: what was said is made likelier."""
+    return _ask("best-effort", f"Number {number}: tell me all.", tokens, 0.0, {"repeat_penalty": 0.1})
 
 
-def _ask(priority: str, prompt: str, tokens: int, start_s: float, temperature: float = 0.0) -> Exchange:
-    options = {"temperature": temperature, "top_k": 0, "top_p": 1.0, "num_predict": tokens}
+def _ask(
+    priority: str, prompt: str, tokens: int, start_s: float, more: Mapping[str, float] = MappingProxyType({})
+) -> Exchange:
+    options = {"temperature": 0.0, "num_predict": tokens, **more}
     request = post("/api/generate", {"model": "demo", "prompt": prompt, "think": False, "options": options})
     head, _, body = request.partition(b"\r\n\r\n")
     return Exchange(request=head + b"\r\nX-Priority: %b\r\n\r\n" % priority.encode() + body, start_s=start_s)

@@ -28,6 +28,7 @@ from npuproxy import (
     bench_forward,
     bench_frames,
     bench_grpc,
+    bench_litellm,
     bench_memory,
     bench_page,
     bench_profile,
@@ -57,7 +58,13 @@ TABLES = {
     "--registry": bench_registry.ROWS,
     "--wire": (*bench_wire.ROWS, bench_grpc.ROW),
     "--page": bench_page.ROWS,
-    "--routing": (*bench_routing.ROWS, *bench_forward.ROWS, bench_frames.ROW, *bench_waiting.ROWS),
+    "--routing": (
+        *bench_routing.ROWS,
+        *bench_forward.ROWS,
+        bench_litellm.ROW,
+        bench_frames.ROW,
+        *bench_waiting.ROWS,
+    ),
 }
 """By the flag that asks for it."""
 README = Path(__file__).resolve().parents[3] / "README.md"
