@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from inference import bench
 from inference.bench_sides import BenchError
-from npuproxy import bench_artefact, own_server
+from npuproxy import bench_artefact, bench_compare, own_server
 from registry import tables
 
 GUARDRAILS: Final = ("digest", "tokens", "rate")
@@ -27,7 +28,7 @@ def add(parser: CommandParser) -> None:
     embeddings.add_argument("--batches", nargs="+", type=_count, default=[1, 2, 4, 8], metavar="N")
     embeddings.add_argument("--repeat", type=_count, default=3, metavar="N")
     embeddings.add_argument(
-        "--device", default="", type=str.upper, help="this one alone; default: as requests go"
+        "--device", default="", type=str.upper, help="default: the one that requests prefer; it is named"
     )
     tokenizer = artefacts.add_parser("tokenizer", help="an artefact of the tokenizer's rate over a corpus")
     tokenizer.add_argument("--model", default="all-minilm")
@@ -40,8 +41,8 @@ def add(parser: CommandParser) -> None:
             "--output",
             type=Path,
             default=bench_artefact.RESULTS,
-            metavar="FOLDER",
-            help="where it is written",
+            metavar="PATH",
+            help="where it is written: a folder, under a name with its time, or a .json that is not there yet",
         )
     compare = artefacts.add_parser(
         "compare", help="an old artefact and a new one; exit status 1 outside the guardrails"
@@ -55,7 +56,7 @@ def add(parser: CommandParser) -> None:
 
 def _count(text: str) -> int:
     if not text.isdigit() or not 0 < int(text) <= 1000:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to 1000")
     return int(text)
 
 
@@ -70,6 +71,7 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
 
 
 def _embeddings(command: BaseCommand, options: dict[str, Any]) -> None:
+    bench_artefact.place(options["output"])
     made = bench_artefact.embeddings(
         options["model"], options["batches"], options["repeat"], options["device"], bench.say
     )
@@ -81,10 +83,11 @@ def _embeddings(command: BaseCommand, options: dict[str, Any]) -> None:
                 f"{row['batch']:>4} at once   {times['mean']:>8.2f} ms  p50 {times['p50']:.2f}  p95 {times['p95']:.2f}"
                 f"{row['texts_per_sec']:>11.1f} texts/s   {row['tokens_per_sec']:>9.1f} tokens/s"
             )
-        command.stdout.write(f"digest {made['digest']}")
+        command.stdout.write(f"on {made['device']}; digest {made['digest']}")
 
 
 def _tokenizer(command: BaseCommand, options: dict[str, Any]) -> None:
+    bench_artefact.place(options["output"])
     made = bench_artefact.tokenizer(options["model"], options["repeat"], options["corpus"], bench.say)
     _keep(command, options, made)
     if not options["as_json"]:
@@ -93,23 +96,23 @@ def _tokenizer(command: BaseCommand, options: dict[str, Any]) -> None:
 
 def _keep(command: BaseCommand, options: dict[str, Any], made: dict[str, Any]) -> None:
     path = bench_artefact.path_of(made, options["output"])
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(made, indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", "utf-8")
+    with path.open("x", encoding="utf-8") as file:  # no earlier one is ever lost
+        file.write(text + "\n")
     command.stdout.write(text if options["as_json"] else f"written: {path}")
 
 
 def _compare(command: BaseCommand, options: dict[str, Any]) -> None:
-    pair = (bench_artefact.read(options["old"]), bench_artefact.read(options["new"]))
-    found = [row for row in bench_artefact.compare(*pair) if row[0] in options["only"]]
+    pair = (bench_compare.read(options["old"]), bench_compare.read(options["new"]))
+    wanted = {*options["only"], bench_compare.BATCHES}
+    found = [row for row in bench_compare.compare(*pair) if row.guardrail in wanted]
     if options["as_json"]:
-        rows = [{"guardrail": name, "holds": holds, "words": words} for name, holds, words in found]
-        command.stdout.write(json.dumps(rows, indent=2, ensure_ascii=False))
+        command.stdout.write(json.dumps([row._asdict() for row in found], indent=2, ensure_ascii=False))
     else:
+        shown = {True: command.style.SUCCESS("holds"), False: command.style.ERROR("FAILS"), None: " note"}
         for name, holds, words in found:
-            word = command.style.SUCCESS("holds") if holds else command.style.ERROR("FAILS")
-            command.stdout.write(f"{word}  {name:<7} {words}")
-    if not all(holds for _, holds, _ in found):
+            command.stdout.write(f"{shown[holds]}  {name:<7} {words}")
+    if any(row.holds is False for row in found):
         sys.exit(1)
 
 

@@ -1,19 +1,21 @@
 """Benchmark artefacts: JSON files that are kept, so that a later run can be held against them.
 
-bench embeddings   latencies and rates by size of batch, with a digest over a slice of the vectors
+bench embeddings   latencies and rates by size of batch, on one device, with a digest over a slice of the vectors
 bench tokenizer    rate of the model's tokenizer over a corpus
-bench compare      an old artefact and a new one: digest, rate and tokens a text, within the guardrails
+
+How two of them are compared is in `npuproxy.bench_compare`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
+import re
 import statistics
 import struct
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -66,13 +68,13 @@ def embeddings(model: str, batches: Sequence[int], repeat: int, device: str, say
     codec = TextCodec.open(spec)
     with own_server.running() as server, server.client(httpx.Timeout(30, read=READ_S)) as client:
         ask = _Asking(client, spec.name, device)
-        executed = ask.warm_up()
+        say(f"on {ask.warm_up()}")
         rows = [_batch(ask, codec, spec, size, repeat, say) for size in batches]
         vectors = ask.vectors(list(CORPUS))
         memory = _memory(server)
     slices = [[round(value, 4) for value in vector[:SLICE]] for vector in vectors]
     return _head(spec, "embeddings") | {
-        "device": executed,
+        "device": ask.device(),
         "warm_ups_discarded": WARM_UPS,
         "repeat": repeat,
         "batches": rows,
@@ -83,19 +85,40 @@ def embeddings(model: str, batches: Sequence[int], repeat: int, device: str, say
 
 
 class _Asking:
-    """One text is never known from before: the cache is neither read nor written."""
+    """On one device alone: requests that are free go here and there, by their texts and by what waits.
+
+    One text is never known from before: the cache is neither read nor written.
+    """
 
     def __init__(self, client: httpx.Client, model: str, device: str) -> None:
+        """`device`: '' is the one that such a request prefers, where it can execute it, else the one that does."""
         self._client = client
         self._model = model
-        self._headers = {"X-Cache-Enabled": "false"}
-        if device:
-            self._headers |= {"X-NPU-Proxy-Device": device, "X-Target-Strict": "true"}
+        self._wish = device
+        self._executed: set[str] = set()
+
+    def device(self) -> str:
+        """Which executed all that was asked. Raises BenchError where it was not one."""
+        (device, *others) = sorted(self._executed)
+        if others:
+            raise BenchError(
+                f"texts were embedded on {device} and on {', '.join(others)}: nothing was measured"
+            )
+        return device
 
     def warm_up(self) -> str:
-        """The device that executed."""
-        answer = [self._post(list(CORPUS[:1])) for _ in range(WARM_UPS)][-1]
-        return str(answer.headers["x-npu-proxy-execution-device"])
+        """The device that executes all that follows."""
+        if not self._wish:
+            self._wish = self._preferred()
+        for _ in range(WARM_UPS):
+            self._post(list(CORPUS[:1]))
+        return self.device()
+
+    def _preferred(self) -> str:
+        free = self._try(list(CORPUS[:1]), "")
+        wished = str(_taken(free).headers["x-npu-proxy-requested-device"])
+        routed = str(free.headers["x-npu-proxy-routed-device"])
+        return wished if self._try(list(CORPUS[:1]), wished).status_code == 200 else routed
 
     def vectors(self, texts: list[str]) -> list[list[float]]:
         found: list[list[float]] = self._post(texts).json()["embeddings"]
@@ -109,14 +132,26 @@ class _Asking:
         return elapsed, int(answer.json()["prompt_eval_count"])
 
     def _post(self, texts: list[str]) -> httpx.Response:
-        body = {"model": self._model, "input": texts}
+        answer = _taken(self._try(texts, self._wish))
+        self._executed.add(str(answer.headers["x-npu-proxy-execution-device"]))
+        return answer
+
+    def _try(self, texts: list[str], device: str) -> httpx.Response:
+        headers = {"X-Cache-Enabled": "false"}
+        if device:
+            headers |= {"X-NPU-Proxy-Device": device, "X-Target-Strict": "true"}
         try:
-            answer = self._client.post("/api/embed", json=body, headers=self._headers)
+            return self._client.post(
+                "/api/embed", json={"model": self._model, "input": texts}, headers=headers
+            )
         except httpx.HTTPError as error:
             raise BenchError(f"the server does not answer: {error}") from None
-        if answer.status_code != 200:
-            raise BenchError(f"status {answer.status_code}: {answer.text[:300]}")
-        return answer
+
+
+def _taken(answer: httpx.Response) -> httpx.Response:
+    if answer.status_code != 200:
+        raise BenchError(f"status {answer.status_code}: {answer.text[:300]}")
+    return answer
 
 
 def _batch(
@@ -178,6 +213,7 @@ def tokenizer(model: str, repeat: int, corpus: Path | None, say: Say) -> dict[st
         codec.fit(texts, 10**6)
         times.append((time.perf_counter() - began) * 1000)
     return _head(spec, "tokenizer") | {
+        "corpus_digest": hashlib.sha256("\n".join(texts).encode()).hexdigest(),
         "texts": len(texts),
         "characters": sum(map(len, texts)),
         "total_tokens": tokens,
@@ -193,7 +229,8 @@ def _times(values: Sequence[float]) -> dict[str, Any]:
     return {
         "all": [round(value, 3) for value in ordered],
         "mean": round(statistics.fmean(ordered), 3),
-        **{f"p{share:.0f}": round(percentile(ordered, share / 100), 3) for share in (50, 95, 99)},
+        "p50": round(statistics.median(ordered), 3),
+        **{f"p{share}": round(percentile(ordered, share / 100), 3) for share in (95, 99)},
     }
 
 
@@ -211,72 +248,28 @@ def _head(spec: ModelSpec, kind: str) -> dict[str, Any]:
     }
 
 
-def path_of(artefact: dict[str, Any], folder: Path) -> Path:
-    """benchmarks/results/20261121_all-minilm_embeddings.json"""
-    day = str(artefact["time"])[:10].replace("-", "")
-    name = str(artefact["model"]).removesuffix(":latest").replace("/", "_").replace(":", "_")
-    return folder / f"{day}_{name}_{artefact['kind']}.json"
+def place(output: Path) -> Path:
+    """`output`, made ready to be written before anything is measured: a folder, or a `.json` that is not there yet.
+
+    Raises BenchError and OSError.
+    """
+    if output.suffix == ".json":
+        if output.exists():
+            raise BenchError(f"{output} is there already: name another file, or move it away")
+        folder = output.parent
+    else:
+        folder = output
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        return output
 
 
-# --- comparing --------------------------------------------------------------------------------------------------
-
-LOST_RATE: Final = 0.10
-TOKENS_A_TEXT: Final = 1.0
-
-
-def compare(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, bool, str]]:
-    """(guardrail, holds, words). Raises BenchError for artefacts that cannot be compared."""
-    for name in ("kind", "model"):
-        if old.get(name) != new.get(name):
-            raise BenchError(f"{name}: {old.get(name)!r} and {new.get(name)!r} cannot be compared")
-    if "digest" in old:
-        yield _same_vectors(old, new)
-    pairs = _paired(old, new)
-    for label, before, after in pairs:
-        moved = after["avg_tokens_per_text"] - before["avg_tokens_per_text"]
-        words = f"{before['avg_tokens_per_text']:g} → {after['avg_tokens_per_text']:g}{label}"
-        yield "tokens", abs(moved) <= TOKENS_A_TEXT, words
-    for label, before, after in pairs:
-        change = after["tokens_per_sec"] / before["tokens_per_sec"] - 1
-        words = (
-            f"{before['tokens_per_sec']:.0f} → {after['tokens_per_sec']:.0f} tokens/s ({change:+.0%}){label}"
-        )
-        yield "rate", change >= -LOST_RATE, words
-
-
-def _same_vectors(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, bool, str]:
-    if old["digest"] == new["digest"]:
-        return "digest", True, old["digest"][:12]
-    worst = max(
-        abs(a - b)
-        for one, two in zip(old["slices"], new["slices"], strict=True)
-        for a, b in zip(one, two, strict=True)
-    )
-    near = worst <= STEP and old["machine"] != new["machine"]
-    words = f"{old['digest'][:12]} → {new['digest'][:12]}, numbers up to {worst:.4f} apart"
-    return "digest", near, words + (" on another processor, whose kernels round otherwise" if near else "")
-
-
-def _paired(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    if "batches" not in old:
-        return [("", old, new)]
-    after = {row["batch"]: row for row in new["batches"]}
-    pairs = [
-        (f", {row['batch']} at once", row, after[row["batch"]])
-        for row in old["batches"]
-        if row["batch"] in after
-    ]
-    if not pairs:
-        raise BenchError("no size of a batch is in both")
-    return pairs
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Raises BenchError."""
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{path}: {error}") from None
-    if not isinstance(found, dict) or found.get("kind") not in ("embeddings", "tokenizer"):
-        raise BenchError(f"{path} is no artefact of `bench embeddings` or `bench tokenizer`")
-    return found
+def path_of(artefact: dict[str, Any], output: Path) -> Path:
+    """benchmarks/results/20261121T093007Z_all-minilm_embeddings_CPU.json, or `output` where it is a file."""
+    if output.suffix == ".json":
+        return output
+    moment = re.sub(r"[-:]|\+.*", "", str(artefact["time"])) + "Z"
+    model = str(artefact["model"]).removesuffix(":latest")
+    device = str(artefact.get("device", "")).partition(" ")[0]
+    parts = (moment, model, artefact["kind"], device)
+    return output / ("_".join(re.sub(r"[^\w.-]", "-", str(part)) for part in parts if part) + ".json")
