@@ -126,11 +126,13 @@ def _too_long(error: inference_errors.ContextLengthExceeded, operation: Operatio
         return str(error)
     if operation.dialect == "anthropic":
         counted = " (counted so far)" if error.at_least else ""
-        return f"prompt is too long: {error.prompt_tokens} tokens > {error.limit} maximum{counted}"
+        each = f"; {error.takes}" if error.takes else ""
+        return f"prompt is too long: {error.prompt_tokens} tokens > {error.limit} maximum{counted}{each}"
     least = "at least " if error.at_least else ""
     return (
         f"This model's maximum context length is {error.limit} tokens. However, your messages resulted "
         f"in {least}{error.prompt_tokens} tokens. Please reduce the length of the messages."
+        + (f" ({error.takes})" if error.takes else "")
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import orjson
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from compat_api import ollama
 from compat_api.consumer import InferenceConsumer, off_loop
@@ -16,7 +16,7 @@ from compat_api.generation import require_completion
 from inference import engine
 from inference.errors import BadRequest
 from inference.explanation import Considered, Explanation
-from inference.types import ChatRequest
+from inference.types import ChatRequest, Source
 
 
 class ExplainBody(Struct):
@@ -32,7 +32,7 @@ _decode = BodyDecoder(ExplainBody, "ExplainRequest", "missing request body")
 
 class ExplainConsumer(InferenceConsumer):
     async def handle(self, body: bytes) -> None:
-        request = self.placed(await off_loop(parse, body))
+        request = self.sourced(self.placed(await off_loop(parse, body)), body)
         spec = await self.find(request.model)
         require_completion(spec, request.model, "chat")
         explained = await engine.current().explain(spec, request)
@@ -46,7 +46,8 @@ def parse(body: bytes) -> ChatRequest:
     parsed = dialect.parse(body)
     if not isinstance(parsed, ChatRequest):
         raise BadRequest('"prompt" or "messages" is required', "prompt")
-    return parsed
+    operation = "chat" if wish.messages is not None else "generate"
+    return structs.replace(parsed, source=Source(operation=operation, body=body))  # what passes there unread
 
 
 def shown(model: str, explained: Explanation) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def shown(model: str, explained: Explanation) -> dict[str, Any]:
         "rule": "score" if explained.by_score else "chain",
         "requested": explained.requested or None,
         "target": explained.target or None,
-        "chain": list(explained.preferred),
+        "chain": list(explained.chain),
         "busy_wait_ms": explained.busy_wait_s * 1000,
         "mode": explained.stored_mode,
         "effective_mode": explained.mode,
@@ -79,6 +80,7 @@ def _candidate(one: Considered) -> dict[str, Any]:
         "class": one.kind,
         "local": one.local,
         "fault": one.fault or None,
+        "fault_words": one.fault_words or None,
         "limit_tokens": one.limit_tokens,
         "ready": one.ready,
         "wait_ms": round(one.wait_s * 1000, 1),

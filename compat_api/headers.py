@@ -117,6 +117,12 @@ def _deadline_ms(value: str) -> dict[str, Any]:
     return {"deadline_ms": int(value)}
 
 
+def _remote_allowed(value: str) -> dict[str, Any]:
+    if not value or _truth("X-Remote-Allowed", value):
+        return {"remote": True}
+    return {"remote": False, "kept_by": ("X-Remote-Allowed: false",)}
+
+
 _WISHES: dict[bytes, Callable[[str], dict[str, Any]]] = {
     b"x-npu-proxy-device": _device("X-NPU-Proxy-Device"),
     b"x-target-backend": _device("X-Target-Backend"),
@@ -125,7 +131,7 @@ _WISHES: dict[bytes, Callable[[str], dict[str, Any]]] = {
     b"x-power-efficient": _flag("X-Power-Efficient", "power_efficient"),
     b"x-max-latency-ms": _amount("X-Max-Latency-Ms", "max_latency_ms"),
     b"x-max-power-watts": _amount("X-Max-Power-Watts", "max_watts"),
-    b"x-remote-allowed": _flag("X-Remote-Allowed", "remote"),
+    b"x-remote-allowed": _remote_allowed,
     b"x-cache-enabled": _flag("X-Cache-Enabled", "cache"),
     b"x-media-type": _level("X-Media-Type", _MEDIA),
     b"x-priority": _level("X-Priority", _PRIORITIES),

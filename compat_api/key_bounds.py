@@ -22,6 +22,7 @@ def within(key: Key | None, wished: Placement) -> Placement:
         models=key.models,
         priority=min(wished.priority, key.priority),
         remote=wished.remote and key.remote,
+        kept_by=wished.kept_by if key.remote else (*wished.kept_by, "this API key"),
     )
 
 

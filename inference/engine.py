@@ -210,7 +210,8 @@ class Engine:
         """Where a request would go now, and why; nothing runs or loads by it. Raises what `prompt_ids` raises."""
         await self._watch.known()
         tokens = 0 if spec.remote else len(await self.prompt_ids(spec, request))
-        return explain(*self._question(spec, request, self.remotes.candidates(spec, request), tokens))
+        asked = self._question(spec, request, self.remotes.candidates(spec, request), tokens)
+        return explain(*asked, counted=not spec.remote)
 
     async def count_there(self, spec: ModelSpec, request: ChatRequest, body: bytes) -> bytes:
         """What another server answers to this body of Anthropic's count_tokens. Raises CapabilityMissing where none of
@@ -268,14 +269,14 @@ class Engine:
     ) -> ChatJob:
         preparation.check_capabilities(spec, request)
         text = await self.texts.get(spec)
-        limits = [backend.candidate(spec, request.num_ctx).limit_tokens for backend in backends.values()]
+        candidates = [backend.candidate(spec, request.num_ctx) for backend in backends.values()]
         if request.placement.remote and not spec.local_only:
-            limits += [other.limit_tokens for other in others if other.available and not other.incapable]
-        if not any(limits):
+            candidates += [other for other in others if other.available and not other.incapable]
+        limits = routing.limits(candidates, request.placement.allowed)
+        if not limits:
             raise DeviceUnavailable("no inference device is available")
-        limit = max(limits)
         truncate = request.truncate or (request.truncate is None and self.config.overflow == "truncate")
-        job = await preparation.chat_job(spec, request, text, began, limit=limit, truncate=truncate)
+        job = await preparation.chat_job(spec, request, text, began, limits=limits, truncate=truncate)
         return await self._constraints.applied(job, text)
 
     def _plan(

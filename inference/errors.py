@@ -30,6 +30,8 @@ name the field, the value and the way out, and never a local path.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class InferenceError(Exception):
     """Base of everything the engine raises on purpose. `str(error)` is safe to show to a client."""
@@ -46,19 +48,31 @@ class BadRequest(InferenceError):
 class ContextLengthExceeded(BadRequest):
     """The prompt count exceeds what any candidate device accepts.
 
-    The count is exact, but for texts so long that counting them would only cost memory: `at_least` then.
+    The count is exact, but for texts so long that counting them would only cost memory: `at_least` then. `limits`: of
+    each candidate, prompt and one new token together, as `limit`, the largest of them.
     """
 
-    def __init__(self, prompt_tokens: int, limit: int, *, at_least: bool = False) -> None:
+    def __init__(
+        self,
+        prompt_tokens: int,
+        limit: int,
+        *,
+        at_least: bool = False,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
         has = "has at least" if at_least else "has"
-        super().__init__(
-            f"the input length exceeds the context length: the prompt {has} {prompt_tokens} tokens, "
-            f"the context holds {limit}; shorten the messages or use a model with a longer context",
-            "messages",
-        )
         self.prompt_tokens = prompt_tokens
         self.limit = limit
         self.at_least = at_least
+        each = [f"{device}: {most - 1}" for device, most in (limits or {}).items()]
+        self.takes = f"longest prompt by device: {', '.join(each)} tokens" if each else ""
+        """For people, what each candidate takes; '' where there is nothing to tell apart from the limit."""
+        super().__init__(
+            f"the input length exceeds the context length: the prompt {has} {prompt_tokens} tokens, "
+            f"the context holds {limit}; shorten the messages or use a model with a longer context"
+            + (f" ({self.takes})" if each else ""),
+            "messages",
+        )
 
 
 class InvalidGrammar(BadRequest):

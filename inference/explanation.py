@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from inference.errors import InferenceError
-from inference.route_facts import Candidate, Facts, Plan
+from inference.route_facts import NO_LIMIT, Candidate, Facts, Plan
 from inference.routing import bound_by_mode, choose, fault_of
 from inference.scoring import Cost, Excess, Limits, Terms, Weighing, excess, score, terms, weighing
 
@@ -17,9 +17,13 @@ class Considered(Struct, frozen=True, kw_only=True):
     kind: str
     local: bool
     fault: str
-    """Why it cannot be asked; '' where it can."""
-    limit_tokens: int
-    ready: bool
+    """Why it cannot be asked, in a word; '' where it can."""
+    fault_words: str
+    """What is known besides of that fault; '' for nothing."""
+    limit_tokens: int | None
+    """Prompt and one new token; None where another server has to say it, and where nothing can be asked."""
+    ready: bool | None
+    """None: another server does not tell."""
     wait_s: float
     load_s: float
     queue: int
@@ -36,11 +40,12 @@ class Considered(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    prompt_tokens: int
+    prompt_tokens: int | None
+    """None: the model's tokenizer is on other servers alone."""
     by_score: bool
     """Else by the chain."""
-    preferred: tuple[str, ...]
-    """The chain, most wanted first."""
+    chain: tuple[str, ...]
+    """Most wanted first: the devices, then the other servers that have the model."""
     target: str
     stored_mode: str
     mode: str
@@ -60,7 +65,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
     candidates: tuple[Considered, ...]
 
 
-def explain(facts: Facts, candidates: tuple[Candidate, ...]) -> Explanation:
+def explain(facts: Facts, candidates: tuple[Candidate, ...], *, counted: bool = True) -> Explanation:
+    """`counted`: the tokens of the prompt are known."""
     weights = weighing(facts.mode, urgent=facts.urgent, sparing=facts.sparing)
     error = ""
     try:
@@ -69,13 +75,15 @@ def explain(facts: Facts, candidates: tuple[Candidate, ...]) -> Explanation:
         plan, error = Plan(requested="", choices=()), str(refused)
     first = plan.choices[0] if plan.choices else None
     considered = tuple(_considered(facts, one, plan.costs.get(one.device), weights) for one in candidates)
+    chain = tuple(dict.fromkeys((*facts.preferred, *[one.device for one in candidates])))
     return Explanation(
-        prompt_tokens=facts.prompt_tokens, by_score=facts.by_score, preferred=facts.preferred, target=facts.target,
+        prompt_tokens=facts.prompt_tokens if counted else None, by_score=facts.by_score, chain=chain,
+        target=facts.target,
         stored_mode=facts.stored_mode, mode=facts.mode.name, busy_wait_s=facts.busy_wait_s,
         by_time=weights.by_time, by_power=weights.by_power, requested=plan.requested,
         winner=first.device if first else "", reason=first.reason if first else "",
         fallback_reason=first.fallback_reason if first else "",
-        why=error or _why(facts, plan, {one.device: one for one in considered}),
+        why=error or _why(facts, plan, chain, {one.device: one for one in considered}),
         order=tuple(choice.device for choice in plan.choices), load_in_background=plan.load_in_background,
         candidates=considered,
     )  # fmt: skip
@@ -87,21 +95,43 @@ def _considered(facts: Facts, candidate: Candidate, cost: Cost | None, weights: 
     limits = asked if candidate.device == facts.target else bound_by_mode(asked, facts)
     return Considered(
         device=candidate.device, kind=candidate.kind, local=candidate.local, fault=fault,
-        limit_tokens=candidate.limit_tokens, ready=candidate.ready, wait_s=candidate.wait_s, load_s=candidate.load_s,
+        fault_words=_words(facts, candidate, fault), limit_tokens=_limit(candidate),
+        ready=candidate.ready if candidate.local else None, wait_s=candidate.wait_s, load_s=candidate.load_s,
         queue=candidate.queue,
         latency_s=cost.latency_s if cost else None,
         latency_measured=cost is not None and cost.latency_s == candidate.expected_s,
         watts=cost.watts if cost else None,
         watts_measured=cost is not None and cost.watts in (candidate.expected_watts, candidate.readings.watts),
         exceeds=excess(cost, limits) if cost else None,
-        begins_in_time=candidate.wait_s + candidate.load_s <= facts.busy_wait_s
+        begins_in_time=not fault
+        and candidate.wait_s + candidate.load_s <= facts.busy_wait_s
         and (candidate.ready or candidate.fits_memory),
         score=score(cost, weights) if cost else None,
         terms=terms(cost, weights) if cost else None,
     )  # fmt: skip
 
 
-def _why(facts: Facts, plan: Plan, considered: dict[str, Considered]) -> str:
+def _limit(candidate: Candidate) -> int | None:
+    known = 0 < candidate.limit_tokens < NO_LIMIT
+    return candidate.limit_tokens if known else None
+
+
+def _words(facts: Facts, candidate: Candidate, fault: str) -> str:
+    if fault == "device_unavailable":
+        return candidate.fault
+    if fault == "not_allowed":
+        keeps = not facts.remote and not candidate.local
+        return f"kept on this machine by {facts.remote_forbidden_by}" if keeps else ""
+    if fault == "load_failed":
+        return candidate.load_failed
+    if fault == "crashed":
+        return f"gets another try in {candidate.breaker_s:.0f} s"
+    if fault and not candidate.incapable and facts.prompt_tokens + 1 > candidate.limit_tokens:
+        return f"takes prompts of up to {candidate.limit_tokens - 1} tokens"
+    return candidate.incapable if fault else ""
+
+
+def _why(facts: Facts, plan: Plan, chain: tuple[str, ...], considered: dict[str, Considered]) -> str:
     winner = considered[plan.choices[0].device]
     if plan.choices[0].reason == "limit_relaxed":
         over = winner.exceeds
@@ -116,7 +146,6 @@ def _why(facts: Facts, plan: Plan, considered: dict[str, Considered]) -> str:
         late = f"; {', '.join(one.device for one in beaten)} would have to load first" if beaten else ""
         points = 0.0 if winner.score is None else winner.score
         return f"{winner.device} has the highest score of those that may begin, {points:.0f}{late}"
-    chain = ", ".join(facts.preferred)
     if winner.begins_in_time:
-        return f"{winner.device} is the first of {chain} that can begin within {facts.busy_wait_s:g} s"
-    return f"none of {chain} can begin within {facts.busy_wait_s:g} s, and {winner.device} begins first"
+        return f"{winner.device} is the first of {', '.join(chain)} that can begin within {facts.busy_wait_s:g} s"
+    return f"none of {', '.join(chain)} can begin within {facts.busy_wait_s:g} s, and {winner.device} begins first"

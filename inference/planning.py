@@ -68,7 +68,7 @@ def question(
         logprobs=chat is not None and chat.logprobs,
         busy_wait_s=config.busy_wait_s,
         remote=wishes.remote and not spec.local_only,
-        remote_forbidden_by=_keeper(spec),
+        remote_forbidden_by=" and ".join(wishes.kept_by + _keepers(spec)),
         stored_mode=efficiency.stored,
         mode=efficiency.now.mode,
         mode_by_battery=efficiency.now.battery,
@@ -86,9 +86,8 @@ def _guessed(chat: ChatRequest | None) -> int:
     return sum(len(message.content) for message in chat.messages) // CHARS_A_TOKEN if chat else 0
 
 
-def _keeper(spec: ModelSpec) -> str:
-    """Who keeps a request here, where it is kept."""
-    return f"the setting of {spec.name}" if spec.local_only else "X-Remote-Allowed or the API key"
+def _keepers(spec: ModelSpec) -> tuple[str, ...]:
+    return (f"the setting of {spec.name}",) if spec.local_only else ()
 
 
 def _with_heat(other: Candidate, readings: Readings) -> Candidate:

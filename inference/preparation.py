@@ -96,12 +96,20 @@ def messages_of(spec: ModelSpec, request: ChatRequest) -> tuple[Message, ...]:
 
 
 async def chat_job(
-    spec: ModelSpec, request: ChatRequest, text: Text, began: float, *, limit: int, truncate: bool
+    spec: ModelSpec,
+    request: ChatRequest,
+    text: Text,
+    began: float,
+    *,
+    limits: Mapping[str, int],
+    truncate: bool,
 ) -> ChatJob:
-    """`limit`: tokens that the roomiest device holds. `truncate`: the oldest messages go until one token fits behind.
+    """`limits`: tokens that each device holds. `truncate`: the oldest messages go until one token fits behind in the
+    roomiest.
 
     Raises ContextLengthExceeded for a prompt that no truncation, or none that was asked for, brings under the limit.
     """
+    limit = max(limits.values())
     check_messages(request, text)
     token_ids.check(request.before, text.codec, "prompt" if request.raw else "context")
     sizes = await vision.check(request.messages)
@@ -119,7 +127,7 @@ async def chat_job(
         tokens = max(least, len(ids) if least < limit else 0)
         shorter = _without_oldest(request.messages, 1 - limit / tokens) if truncate else request.messages
         if len(shorter) == len(request.messages):
-            raise ContextLengthExceeded(tokens, limit, at_least=least >= limit)
+            raise ContextLengthExceeded(tokens, limit, at_least=least >= limit, limits=limits)
         request = structs.replace(request, messages=shorter)
     return ChatJob(
         spec=spec, request=request, prompt_ids=ids, prompt=written,

@@ -11,6 +11,10 @@ CHAINED = (AUTO, BALANCED.name)
 """Stored modes in which a request without a hint follows the chain."""
 
 
+NO_LIMIT = 1 << 40
+"""Tokens: what fits is for another server to say."""
+
+
 class Candidate(Struct, frozen=True, kw_only=True):
     """What the router must know of one device for one request."""
 

@@ -11,6 +11,8 @@ What is left stays in the list: a device that fails before its first token is fo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import structs
 
 from inference.errors import (
@@ -63,7 +65,7 @@ def _at_home(facts: Facts, candidates: tuple[Candidate, ...]) -> tuple[Candidate
     if away and (not here or facts.target in away):
         only = facts.target if facts.target in away else ", ".join(away)
         raise NotAllowed(
-            f"{facts.remote_forbidden_by} keeps this request on this machine, and {only} is another server"
+            f"this request is kept on this machine by {facts.remote_forbidden_by}, and {only} is another server"
         )
     return here
 
@@ -72,7 +74,7 @@ def _target_refused(facts: Facts, wanted: Candidate | None, fault: str) -> Infer
     why = (wanted.fault if wanted is not None else "") or fault.replace("_", " ")
     if wanted is not None and wanted.available:
         if not wanted.incapable and facts.prompt_tokens + 1 > wanted.limit_tokens:
-            return ContextLengthExceeded(facts.prompt_tokens, wanted.limit_tokens)
+            return ContextLengthExceeded(facts.prompt_tokens, wanted.limit_tokens, limits=limits([wanted]))
         if facts.logprobs and not wanted.logprobs:
             return _no_logprobs(facts.target)
         if fault == "load_failed":
@@ -99,6 +101,15 @@ def _covers(entry: str, device: str) -> bool:
     lower case, are what they are called: 'box' says nothing of 'box.2'."""
     family = device.isupper() and (device.startswith(f"{entry}.") or entry == f"{device}.0")
     return device == entry or family
+
+
+def limits(candidates: Iterable[Candidate], allowed: tuple[str, ...] = ()) -> dict[str, int]:
+    """Tokens that each holds, of those that hold any; without those that the caller's key forbids, if it allows any."""
+    held = {candidate.device: candidate.limit_tokens for candidate in candidates if candidate.limit_tokens}
+    permitted = {
+        device: most for device, most in held.items() if any(_covers(entry, device) for entry in allowed)
+    }
+    return permitted or held
 
 
 def fault_of(candidate: Candidate, facts: Facts) -> str:
@@ -136,7 +147,7 @@ def _nothing_left(facts: Facts, candidates: tuple[Candidate, ...]) -> InferenceE
         return _no_logprobs(", ".join(candidate.device for candidate in real))
     limit = max(candidate.limit_tokens for candidate in able)
     if facts.prompt_tokens + 1 > limit:
-        return ContextLengthExceeded(facts.prompt_tokens, limit)
+        return ContextLengthExceeded(facts.prompt_tokens, limit, limits=limits(able))
     opened = [candidate.breaker_s for candidate in able if candidate.breaker_s > 0]
     if not any(candidate.local for candidate in able):
         servers = ", ".join(candidate.device for candidate in able)

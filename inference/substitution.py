@@ -65,7 +65,9 @@ class Substitution:
         if not cause:
             return _settled(planned, error)
         if spec.local_only:  # nor may what stands in for it leave this machine
-            request = structs.replace(request, placement=structs.replace(request.placement, remote=False))
+            kept_by = (*request.placement.kept_by, f"the setting of {spec.name}")
+            placement = structs.replace(request.placement, remote=False, kept_by=kept_by)
+            request = structs.replace(request, placement=placement)
         known = {name.lower(): other for name, other in self.models.items()}
         seen, line = {spec.name.lower()}, self._after(spec, cause)
         while line:

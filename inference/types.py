@@ -204,7 +204,9 @@ class Placement(Struct, frozen=True, kw_only=True):
     max_latency_ms: float | None = None
     max_watts: float | None = None
     remote: bool = True
-    """X-Remote-Allowed: false keeps the request on this machine."""
+    """False keeps the request on this machine."""
+    kept_by: tuple[str, ...] = ()
+    """Who says so, in the words of the refusal."""
     deadline_ms: int | None = None
     """X-Deadline-Ms: start within this time or fail with DeadlineExceeded."""
     via: str = ""

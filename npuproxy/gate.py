@@ -35,7 +35,8 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 _ODD = re.compile(r"//|;|\\|/\.\.?(/|$)")
 """Spellings that one reader of a path takes for another one; no path of ours has them."""
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/=+-]{1,128}")
+_NOT_OF_AN_ID = re.compile(rb"[^A-Za-z0-9._:/=+-]+")
+_LONGEST_ID = 128
 _REQUEST_ID_HEADERS = (b"x-request-id", b"x-npu-proxy-request-id")
 _UPGRADE = "this is a WebSocket: connect to it with ws:// or wss://"
 _STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
@@ -311,11 +312,13 @@ def _single(headers: list[Header], name: bytes) -> str | None:
 
 
 def _request_id(headers: Iterable[Header]) -> str:
-    """The client's, or that of the server of ours that sends the request on; else a new one."""
+    """The client's, or that of the server of ours that sends the request on; else a new one. What may not stand in a
+    log is replaced, and no request is refused for its name."""
     given = {name: value for name, value in headers if name in _REQUEST_ID_HEADERS}
     for name in _REQUEST_ID_HEADERS:
-        if _REQUEST_ID.fullmatch(given.get(name, b"")):
-            return given[name].decode("ascii")
+        clean = _NOT_OF_AN_ID.sub(b"_", given.get(name, b"").strip())[:_LONGEST_ID]
+        if clean.strip(b"_"):
+            return clean.decode("ascii")
     return "req_" + secrets.token_hex(12)
 
 

@@ -113,5 +113,5 @@ def test_a_model_that_stays_here_does_so_whatever_is_asked(server: RunningServer
     assert ask(server, "private").headers["X-NPU-Proxy-Device"] == "CPU"
     refused = ask(server, "private", **{"X-Target-Backend": "cellar", "X-Remote-Allowed": "true"})
     assert refused.status_code == 403
-    assert "private:latest keeps this request on this machine" in refused.json()["error"]
+    assert "kept on this machine by the setting of private:latest" in refused.json()["error"]
     assert asked(cellar) == before

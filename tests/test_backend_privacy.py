@@ -39,7 +39,11 @@ def run(*arguments: str) -> Any:
     ],
 )
 def test_a_key_keeps_a_request_here_and_never_lets_one_out(key: Key | None, wish: bool, remote: bool) -> None:
-    assert key_bounds.within(key, Placement(remote=wish)).remote is remote
+    kept_by = () if wish else ("X-Remote-Allowed: false",)
+    bound = key_bounds.within(key, Placement(remote=wish, kept_by=kept_by))
+    assert bound.remote is remote
+    by_key = ("this API key",) if key is not None and not key.remote else ()
+    assert bound.kept_by == kept_by + by_key
 
 
 def test_a_key_is_made_for_this_machine_alone_by_command() -> None:

@@ -36,7 +36,7 @@ from inference.types import Placement
         ({"x-power-efficient": "1"}, Placement(power_efficient=True)),
         ({"x-max-latency-ms": "50.5"}, Placement(max_latency_ms=50.5)),
         ({"x-max-power-watts": "15"}, Placement(max_watts=15.0)),
-        ({"x-remote-allowed": "false"}, Placement(remote=False)),
+        ({"x-remote-allowed": "false"}, Placement(remote=False, kept_by=("X-Remote-Allowed: false",))),
         ({"x-cache-enabled": "no"}, Placement(cache=False)),
         ({"x-cache-enabled": ""}, Placement()),
         ({"x-deadline-ms": " 1500 "}, Placement(deadline_ms=1500)),

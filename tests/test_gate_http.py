@@ -61,10 +61,18 @@ def test_a_web_socket_passes_the_same_gate(server: RunningServer) -> None:
             assert connection.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-def test_the_request_id_is_echoed_when_it_is_clean_and_made_when_it_is_not(server: RunningServer) -> None:
+def test_the_request_id_is_echoed_clean_and_made_where_nothing_is_left_of_it(server: RunningServer) -> None:
     _, given, _ = ask(server, "GET / HTTP/1.1\nHost: localhost\nX-Request-ID: my-id:42\n")
     assert given["x-request-id"] == "my-id:42"
-    for bad in ("a b", "x" * 129, "<script>"):
+    for bad, clean in (
+        ("a b", "a_b"),
+        ("x" * 129, "x" * 128),
+        ("{4f-2}", "_4f-2_"),
+        ("<script>", "_script_"),
+    ):
+        status, given, _ = ask(server, f"GET /api/version HTTP/1.1\nHost: localhost\nX-Request-ID: {bad}\n")
+        assert (status, given["x-request-id"]) == (200, clean)
+    for bad in ("", "<>", "\xe4\xf6"):
         _, given, _ = ask(server, f"GET / HTTP/1.1\nHost: localhost\nX-Request-ID: {bad}\n")
         assert given["x-request-id"].startswith("req_")
         assert len(given["x-request-id"]) == 28

@@ -171,3 +171,4 @@ def test_a_prompt_that_fits_nowhere_is_refused_with_the_numbers_of_the_roomiest_
     found = answer.json()["error"]
     message = found if isinstance(found, str) else found["message"]
     assert words.format(NPU_CONTEXT, NPU_CONTEXT) in message
+    assert f"longest prompt by device: NPU: {NPU_PROMPT}, CPU: {NPU_CONTEXT - 1} tokens" in message

@@ -250,12 +250,17 @@ def test_a_server_that_comes_back_is_asked_again(upstream: odd_upstream.Upstream
     ("placement", "local_only", "words"),
     [
         (
-            Placement(remote=False),
+            Placement(remote=False, kept_by=("X-Remote-Allowed: false",)),
             False,
-            "X-Remote-Allowed or the API key keeps this request on this machine",
+            "this request is kept on this machine by X-Remote-Allowed: false, and good",
         ),
         (Placement(remote=False, device="good"), False, "good is another server"),
-        (Placement(), True, "the setting of m keeps this request on this machine"),
+        (Placement(), True, "kept on this machine by the setting of m, and good"),
+        (
+            Placement(remote=False, kept_by=("this API key",)),
+            True,
+            "kept on this machine by this API key and the setting of m, and good",
+        ),
     ],
 )
 def test_a_request_that_stays_here_reaches_no_server(

@@ -177,7 +177,23 @@ def test_a_model_that_is_here_stays_here_until_a_header_names_another_server(fro
 def test_a_request_that_may_not_leave_is_refused(front: RunningServer, path: str, body: Any) -> None:
     status, answer, _ = ask(front, path, body, X_Remote_Allowed="false")
     assert status == 403
-    assert "keeps this request on this machine" in answer["error"]["message"]
+    assert "is kept on this machine by" in answer["error"]["message"]
+
+
+def test_where_a_request_would_go_is_told_of_models_that_are_elsewhere(front: RunningServer) -> None:
+    alone = {"model": "openai/demo", "messages": [{"role": "user", "content": "hello"}], "odd_field": 1}
+    status, there, _ = ask(front, "/routes/explain", alone)
+    assert (status, there["winner"], there["prompt_tokens"]) == (200, "by-openai", None)
+    assert there["chain"] == ["by-openai"]
+    status, both, _ = ask(front, "/routes/explain", alone | {"model": "demo"})
+    assert (status, both["winner"]) == (200, "CPU")
+    assert both["chain"].index("CPU") < min(both["chain"].index(f"by-{name}") for name in PROTOCOLS)
+    assert both["prompt_tokens"] > 0
+    status, kept, _ = ask(front, "/routes/explain", alone, X_Remote_Allowed="no")
+    assert (status, kept["winner"]) == (200, None)
+    assert kept["why"].startswith("this request is kept on this machine by X-Remote-Allowed: false")
+    (box,) = kept["candidates"]
+    assert box["fault_words"] == "kept on this machine by X-Remote-Allowed: false"
 
 
 def test_lists_show_what_other_servers_have_after_what_is_here(front: RunningServer) -> None:

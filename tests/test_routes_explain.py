@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 import pytest
 from conftest import ROOT, RunningServer, environment, start_server
+from msgspec import structs
 
 from inference.explanation import explain
 from inference.modes import MODES, PERFORMANCE
-from inference.route_facts import Candidate, Facts
+from inference.route_facts import NO_LIMIT, Candidate, Facts
 from inference.routing import choose
 
 NPU = Candidate(device="NPU", kind="npu", limit_tokens=1801)
@@ -45,6 +46,50 @@ def test_the_reason_is_told_in_words(given: Facts, words: str) -> None:
     assert words in explained.why
     if explained.winner:
         assert explained.order == tuple(choice.device for choice in choose(given, (NPU, IGPU, CPU)).choices)
+
+
+BOX = Candidate(device="box", kind="dgpu", local=False, limit_tokens=NO_LIMIT)
+AWAY = structs.replace(BOX, device="cellar", available=False, fault="it cannot be reached")
+FEW = structs.replace(BOX, device="attic", incapable="takes no images")
+
+
+@pytest.mark.parametrize(
+    ("given", "candidates", "words"),
+    [
+        (facts(preferred=()), (BOX,), "box is the only one that can"),
+        (
+            facts(preferred=()),
+            (BOX, structs.replace(BOX, device="rack")),
+            "box is the first of box, rack that can begin within 2 s",
+        ),
+        (
+            facts(),
+            (structs.replace(CPU, wait_s=9), BOX),
+            "box is the first of NPU, GPU, CPU, box that can begin within 2 s",
+        ),
+        (facts(preferred=()), (AWAY,), "no server can answer now: cellar: it cannot be reached"),
+        (facts(preferred=()), (FEW,), "attic takes no images"),
+        (
+            facts(preferred=(), remote=False, remote_forbidden_by="this API key"),
+            (BOX,),
+            "this request is kept on this machine by this API key, and box is another server",
+        ),
+    ],
+)
+def test_other_servers_are_named_as_they_are(
+    given: Facts, candidates: tuple[Candidate, ...], words: str
+) -> None:
+    assert explain(given, candidates).why == words
+
+
+def test_what_another_server_does_not_tell_is_not_told() -> None:
+    explained = explain(facts(tokens=0, preferred=()), (BOX, AWAY, FEW), counted=False)
+    box, away, few = explained.candidates
+    assert (explained.prompt_tokens, box.limit_tokens, box.ready) == (None, None, None)
+    assert (away.fault, away.fault_words) == ("device_unavailable", "it cannot be reached")
+    assert (few.fault, few.fault_words) == ("capability", "takes no images")
+    npu, _ = explain(facts(3000), (NPU, CPU)).candidates
+    assert (npu.fault_words, npu.limit_tokens) == ("takes prompts of up to 1800 tokens", 1801)
 
 
 def test_each_candidate_has_its_fault_and_its_score() -> None:

@@ -120,7 +120,7 @@ def test_who_answers(
     ("case", "facts", "candidates", "error", "words"),
     [
         ("only elsewhere", alone(remote=False), (box(),), NotAllowed,
-         "X-Remote-Allowed keeps this request on this machine, and box"),
+         "this request is kept on this machine by X-Remote-Allowed, and box is another server"),
         ("named", facts(remote=False, target="box"), (cpu(), box()), NotAllowed, "box is another server"),
         ("named and strict", facts(remote=False, target="box", strict=True), (cpu(), box()), NotAllowed,
          "box"),

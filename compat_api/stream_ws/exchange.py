@@ -64,7 +64,11 @@ class Exchange:
 
     async def refuse(self, failure: errors.Failure) -> None:
         self._log.close(failure.status, failure.message)
-        await self._say(responses.error(self._id, failure))
+        encoder = self._encoder
+        told = (
+            encoder.failed(failure, self._log.elapsed_s()) if encoder else responses.error(self._id, failure)
+        )
+        await self._say(told)
 
     async def _answer(self, body: bytes, wished: Placement, engine_id: str) -> None:
         request, wish = await off_loop(requests.parse, body)

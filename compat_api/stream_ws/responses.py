@@ -17,8 +17,10 @@ _CODES = {
     404: "not_found",
     413: "too_large",
     429: "rate_limit_exceeded",
+    502: "backend_failed",
     503: "unavailable",
     504: "timeout",
+    508: "request_loop",
 }
 
 
@@ -55,6 +57,18 @@ class Encoder:
         decode_s = total_s - self._ttft_ms / 1000
         return self._last("cancelled", self._start.meter.completion_tokens, decode_s, total_s)
 
+    def failed(self, failure: Failure, total_s: float) -> bytes:
+        """In the place of the rest of the answer."""
+        return orjson.dumps(
+            _error(self._id, failure)
+            | {
+                "ttft_ms": self._ttft_ms,
+                "total_time_ms": round(total_s * 1000, 1),
+                "token_count": self._start.meter.completion_tokens,
+                "backend": self._start.route.routed,
+            }
+        )
+
     def _last(
         self, reason: str, tokens: int, decode_s: float, total_s: float, energy: Energy = UNKNOWN
     ) -> bytes:
@@ -86,5 +100,10 @@ def cancelled(request_id: str) -> bytes:
 
 def error(request_id: str | None, failure: Failure) -> bytes:
     """`request_id` None: nobody knows whose message it was."""
-    code = failure.code or _CODES.get(failure.status, "internal_error")
-    return orjson.dumps({"request_id": request_id, "error": failure.message, "code": code, "done": True})
+    return orjson.dumps(_error(request_id, failure))
+
+
+def _error(request_id: str | None, failure: Failure) -> dict[str, Any]:
+    usual = "invalid_request" if 400 <= failure.status < 500 else "internal_error"
+    code = failure.code or _CODES.get(failure.status, usual)
+    return {"request_id": request_id, "error": failure.message, "code": code, "done": True}

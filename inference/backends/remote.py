@@ -28,15 +28,13 @@ from inference.listing import Offer
 from inference.prefix_memory import PrefixMemory
 from inference.profiles import Generated, Profiles
 from inference.remote import RemoteSpec
-from inference.route_facts import Candidate, Route
+from inference.route_facts import NO_LIMIT, Candidate, Route
 from inference.scoring import ASSUMED, Traits
 from inference.states import DeviceState
 from inference.types import FOREVER, ChatRequest, EmbedRequest, LoadRequest, ModelSpec, Source
 
 _BLOCK_TOKENS, _BLOCKS = 32, 4096
 """Of prompts that another server may have in its prefix cache."""
-NO_LIMIT = 1 << 40
-"""Tokens: what fits is for that server to say."""
 _MANY = 1_000_000
 _UNLIKE = (400, 422)
 """What a server says that does not know a field."""
@@ -96,7 +94,11 @@ class RemoteBackend:
         if offer and isinstance(request, ChatRequest | EmbedRequest) and not self._can_pass(request):
             unread = request.source is not None and request.source.alone
             incapable = _NOT_ITS_API if unread else self.wire.refuses(request)
-        limit = offer.listed.context_length if offer and not spec.remote else 0
+        limit = 0
+        if (
+            offer and not spec.remote
+        ):  # the tokens are counted here: what it does not say of its context, the model does
+            limit = offer.listed.context_length or spec.context_length
         opened = self._breaker.retry_after_s()
         if not opened and self._breaker.half_open and self.queue.running:
             opened = 1.0  # one request is the try

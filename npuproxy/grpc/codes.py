@@ -27,7 +27,9 @@ _LONGEST_BYTES: Final = 1_200
 
 
 def code(status: int) -> StatusCode:
-    return _CODES.get(status, StatusCode.INTERNAL)
+    """What another server said of the request, in whatever status of 4xx, is a fault of the request."""
+    usual = StatusCode.INVALID_ARGUMENT if 400 <= status < 500 else StatusCode.INTERNAL
+    return _CODES.get(status, usual)
 
 
 def details(failure: Failure) -> str:

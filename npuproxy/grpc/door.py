@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from msgspec import Struct
 
 from compat_api import errors, readiness
@@ -96,8 +95,7 @@ class Door:
             handlers = {method: self._handler(method) for method in RESOLVED}
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        reflecting.enable((SERVICE, health.SERVICE_NAME), server)
         credentials = _credentials(self._rules.tls)
         for host, port in addresses:
             self._bind(server, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", credentials)

@@ -75,9 +75,16 @@ def _explained(wish: dict[str, Any]) -> Explanation:
 def _shown(explained: Explanation) -> dict[str, Any]:
     return {
         "explained": explained,
-        "rule": "by score" if explained.by_score else f"by the chain {', '.join(explained.preferred)}",
+        "tokens": _tokens(explained.prompt_tokens),
+        "rule": "by score" if explained.by_score else f"by the chain {' → '.join(explained.chain)}",
         "rows": [_row(one, explained.winner) for one in explained.candidates],
     }
+
+
+def _tokens(count: int | None) -> str:
+    if count is None:
+        return "prompt not counted, as only other servers have the model"
+    return f"{count} prompt token{'' if count == 1 else 's'}"
 
 
 def _row(one: Considered, winner: str) -> dict[str, Any]:
@@ -88,9 +95,9 @@ def _row(one: Considered, winner: str) -> dict[str, Any]:
         "wins": one.device == winner,
         "score": "" if one.score is None else f"{one.score:.0f}",
         "terms": [f"{getattr(one.terms, term):+.0f}" if one.terms else "" for term in TERMS],
-        "begins": f"{one.wait_s + one.load_s:.1f} s",
+        "begins": "" if one.fault else f"{one.wait_s + one.load_s:.1f} s",
         "answer": "" if one.latency_s is None else f"{one.latency_s:.2f} s {origin[one.latency_measured]}",
         "watts": "" if one.watts is None else f"{one.watts:.1f} {origin[one.watts_measured]}",
-        "fault": one.fault.replace("_", " ")
+        "fault": ": ".join(filter(None, [one.fault.replace("_", " "), one.fault_words]))
         or (f"over its limit: {over.limit}, {over.figures}" if over else ""),
     }

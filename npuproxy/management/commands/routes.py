@@ -48,16 +48,8 @@ class Command(VerbCommand):
         if as_json:
             self.print_json(answer)
             return
-        self.stdout.write(f"{answer['winner'] or 'No device'}: {answer['why']}.")
-        rule = "by score" if answer["rule"] == "score" else f"by the chain {', '.join(answer['chain'])}"
-        mode = (
-            answer["mode"]
-            if answer["mode"] == answer["effective_mode"]
-            else f"{answer['mode']} ({answer['effective_mode']})"
-        )
-        self.stdout.write(
-            f"{answer['prompt_tokens']} prompt tokens, {rule}, mode {mode}, reason {answer['reason'] or '-'}"
-        )
+        self.stdout.write(f"{answer['winner'] or 'Nobody'}: {answer['why'].rstrip('.')}.")
+        self.stdout.write(", ".join(_circumstances(answer)))
         if answer["load_in_background"]:
             self.stdout.write(f"{answer['load_in_background']} would load meanwhile")
         self.stdout.write("")
@@ -96,17 +88,32 @@ def _headers(given: list[str]) -> dict[str, str]:
     return headers
 
 
+def _circumstances(answer: Answer) -> list[str]:
+    tokens, mode = answer["prompt_tokens"], answer["mode"]
+    counted = "prompt not counted, as only other servers have the model" if tokens is None else ""
+    by_chain = f"by the chain {' → '.join(answer['chain'])}" if answer["chain"] else ""
+    stands_for = "" if mode == answer["effective_mode"] else f" (now {answer['effective_mode']})"
+    return [
+        counted or f"{tokens} prompt token{'' if tokens == 1 else 's'}",
+        *filter(None, ["by score" if answer["rule"] == "score" else by_chain]),
+        f"mode {mode}{stands_for}",
+        *([f"reason {answer['reason']}"] if answer["reason"] else []),
+    ]
+
+
 def _row(answer: Answer, one: Answer) -> list[str]:
     terms = one["terms"] or {}
     points = [f"{terms[name]:+.0f}" if terms else "-" for name in TERMS]
     over = one["exceeds"]
-    fault = one["fault"] or (f"over its limit: {over['limit']}, {over['figures']}" if over else "")
+    fault = ": ".join(filter(None, [one["fault"], one["fault_words"]]))
+    if over and not fault:
+        fault = f"over its limit: {over['limit']}, {over['figures']}"
     return [
         "→" if one["device"] == answer["winner"] else "",
         one["device"],
         "-" if one["score"] is None else f"{one['score']:.0f}",
         *points,
-        f"{(one['wait_ms'] + one['load_ms']) / 1000:.1f} s",
+        "-" if one["fault"] else f"{(one['wait_ms'] + one['load_ms']) / 1000:.1f} s",
         "-" if one["latency_ms"] is None else f"{one['latency_ms'] / 1000:.2f} s {one['latency_from']}",
         "-" if one["watts"] is None else f"{one['watts']:.1f} {one['watts_from']}",
         fault,
