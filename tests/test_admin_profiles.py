@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from admin_pages import Browser, cells, engine_in_this_process
+from admin_pages import ADMIN, Browser, cells, engine_in_this_process
+from django.utils import timezone
 
 from inference.profiles import Samples
 from registry import profiles, substitutions, tables
-from registry.models import Substitution
+from registry.models import Backend, Model, RequestLog, Substitution
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,6 +49,30 @@ def test_why_here_names_the_winner_and_every_term() -> None:
     assert "assumed" in page
     assert 'class="errorlist' in nobody
     assert "nobody" in nobody.partition('class="errorlist')[2][:300]
+
+
+def test_the_question_is_a_link_on_the_pages_of_what_it_is_about() -> None:
+    tables.prepare()
+    model = Model.objects.get(name="demo:latest")
+    box = Backend.objects.create(name="box", protocol="ollama", url="http://box:1")
+    row = RequestLog.objects.create(
+        request_id="req_1", time=timezone.now(), model="demo", status=200, total_s=1.0
+    )
+    browser = Browser()
+    pages = {
+        f"/model/{model.pk}/change/": "?model=demo%3Alatest",
+        f"/backend/{box.pk}/change/": "?device=box",
+        f"/requestlog/{row.pk}/change/": "?model=demo",
+    }
+    for path, query in pages.items():
+        assert f'href="{ADMIN}/profile/why/{query}">Why here?' in browser.get(path)
+    filled = browser.get("/profile/why/", model="demo:latest", device="box")
+    assert 'value="demo:latest"' in filled
+    assert 'value="box"' in filled
+    vectors = Model.objects.get(name="all-minilm:latest")
+    assert "Why here?" not in browser.get(f"/model/{vectors.pk}/change/")
+    others = Browser("view_model", name="other")
+    assert "Why here?" not in others.get(f"/model/{model.pk}/change/")
 
 
 def test_why_here_is_for_those_who_may_see_profiles() -> None:

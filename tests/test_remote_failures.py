@@ -249,20 +249,14 @@ def test_a_server_that_comes_back_is_asked_again(upstream: odd_upstream.Upstream
 @pytest.mark.parametrize(
     ("placement", "local_only", "words"),
     [
-        (
-            Placement(remote=False, kept_by=("X-Remote-Allowed: false",)),
-            False,
-            "this request is kept on this machine by X-Remote-Allowed: false, and good",
-        ),
+        (Placement(remote=False, kept_by=("X-Remote-Allowed: false",)), False,
+         "this request is kept on this machine by X-Remote-Allowed: false, and good"),
         (Placement(remote=False, device="good"), False, "good is another server"),
         (Placement(), True, "kept on this machine by the setting of m, and good"),
-        (
-            Placement(remote=False, kept_by=("this API key",)),
-            True,
-            "kept on this machine by this API key and the setting of m, and good",
-        ),
+        (Placement(remote=False, kept_by=("this API key",)), True,
+         "kept on this machine by this API key and the setting of m, and good"),
     ],
-)
+)  # fmt: skip
 def test_a_request_that_stays_here_reaches_no_server(
     upstream: odd_upstream.Upstream, placement: Placement, local_only: bool, words: str
 ) -> None:

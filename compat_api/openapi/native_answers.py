@@ -284,8 +284,9 @@ class Considered(Struct):
     kind: str = field(name="class")
     local: bool
     fault: str | None
+    fault_words: str | None
     limit_tokens: int | None
-    ready: bool
+    ready: bool | None
     wait_ms: float
     load_ms: float
     begins_in_time: bool
@@ -301,7 +302,7 @@ class Considered(Struct):
 
 class Explained(Struct):
     model: str
-    prompt_tokens: int
+    prompt_tokens: int | None
     winner: str | None
     reason: str | None
     fallback_reason: str | None

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from inference.states import DeviceState
 from registry import backends
-from registry.admin import cells, running
+from registry.admin import cells, running, why_here
 from registry.admin.page_actions import PageActions
 from registry.models import Backend
 from registry.sealing import SealBroken
@@ -138,6 +138,9 @@ class BackendAdmin(PageActions):
     def buttons(self, row: Any) -> dict[str, str]:
         turn = {"disable": "Switch off"} if row.enabled else {"enable": "Switch on"}
         return {"test": "Test", **turn}
+
+    def why(self, request: HttpRequest, row: Backend) -> str:
+        return why_here.address(request, device=row.name)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from registry import store, weights
-from registry.admin import cells, model_health
+from registry.admin import cells, model_health, why_here
 from registry.admin.model_actions import ModelActions
 from registry.admin.model_filters import LoadedFilter, VerifiedFilter
 from registry.admin.page_actions import PageActions
@@ -153,6 +153,9 @@ class ModelAdmin(PageActions, ModelActions):
             else {"keep_here": "Keep on this machine"}
         )
         return {"load": "Load", "unload": "Unload", **pin, **home, "verify": "Verify files", **again}
+
+    def why(self, request: HttpRequest, row: Model) -> str:
+        return why_here.address(request, model=row.name) if row.kind == "chat" else ""
 
     def live(self, request: HttpRequest) -> JsonResponse:
         """The cells of the rows `?id=…&id=…` that move, for the page's script."""

@@ -24,6 +24,10 @@ class PageActions(_Admin):
         """Action -> the words on its button."""
         raise NotImplementedError
 
+    def why(self, request: HttpRequest, row: Any) -> str:
+        """The address of `Why here?` for this row; '' for no link."""
+        return ""
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [str(name) for _, options in self.fieldsets or () for name in options["fields"]]
 
@@ -43,6 +47,7 @@ class PageActions(_Admin):
         context: dict[str, Any] = {
             "title": str(self.opts.verbose_name).capitalize(),
             "page_actions": [(name, words) for name, words in wanted.items() if name in permitted],
+            "why_url": self.why(request, row) if row is not None else "",
             "list_url": reverse(self._name("changelist")),
             "show_save": False,
             "show_save_and_continue": False,

@@ -14,12 +14,12 @@ from asgiref.sync import sync_to_async
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from registry import request_export
-from registry.admin import cells
+from registry.admin import cells, why_here
 from registry.models import ApiKey, Backend, Device, Model, RequestLog
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ class RequestLogAdmin(_Admin):
     list_max_show_all = 200
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+    change_form_template = "admin/registry/page.html"
     actions = ("export_csv", "export_json_lines")
     empty_words = (
         "No requests yet, or NPU_PROXY_LOG_DAYS is 0. The server writes them down every two seconds."
@@ -145,6 +146,13 @@ class RequestLogAdmin(_Admin):
 
     def has_delete_permission(self, request: HttpRequest, obj: RequestLog | None = None) -> bool:
         return False
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id)
+        why = why_here.address(request, model=row.model) if row is not None and row.model else ""
+        return super().change_view(request, object_id, form_url, {"why_url": why, **(extra_context or {})})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[RequestLog], search_term: str

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
 from inference.errors import InferenceError
 from inference.explanation import Considered, Explanation
@@ -19,7 +21,15 @@ from registry.admin.running import NoServer, engine
 from registry.models import Profile
 
 WAIT_S = 20.0
+PERMISSION = "registry.view_profile"
 TERMS = ("priority", "time", "power", "queue", "place", "heat", "quiet")
+
+
+def address(request: HttpRequest, **wish: str) -> str:
+    """Of the page, with these fields filled in; '' for who may not see it. For the pages of what it explains."""
+    if not request.user.has_perm(PERMISSION):
+        return ""
+    return f"{reverse('admin:registry_profile_why')}?{urlencode({k: v for k, v in wish.items() if v})}"
 
 
 class WhyForm(forms.Form):
@@ -37,9 +47,9 @@ class WhyForm(forms.Form):
 
 
 def why_page(request: HttpRequest) -> TemplateResponse:
-    if not request.user.has_perm("registry.view_profile"):
+    if not request.user.has_perm(PERMISSION):
         raise PermissionDenied
-    form = WhyForm(request.POST or None)
+    form = WhyForm(request.POST or None, initial=request.GET.dict())
     shown: dict[str, Any] | None = None
     if request.method == "POST" and form.is_valid():
         try:
@@ -53,16 +63,25 @@ def why_page(request: HttpRequest) -> TemplateResponse:
         "form": form,
         "shown": shown,
         "terms": TERMS,
-        "installed": sorted(info.name for info in store.all_models() if info.spec.kind == "chat"),
+        "installed": _models(),
     }
     return TemplateResponse(request, "admin/registry/why_here.html", context)
+
+
+def _models() -> list[str]:
+    """To choose from: what is installed, then what other servers have."""
+    here = sorted(info.name for info in store.all_models() if info.spec.kind == "chat")
+    server = engine()
+    there = {offer.name for _, offer in server.remotes.offers()} if server is not None else set()
+    return [*here, *sorted(there.difference(here))]
 
 
 def _explained(wish: dict[str, Any]) -> Explanation:
     server = engine()
     if server is None or server.loop is None:
         raise NoServer
-    spec = store.find_sync(wish["model"])
+    there = server.remotes.find(wish["model"]) if store.peek(wish["model"]) is None else None
+    spec = there or store.find_sync(wish["model"])
     placement = Placement(
         device=wish["device"], latency_critical=wish["hint"] == "latency", power_efficient=wish["hint"] == "power",
         max_latency_ms=wish["max_latency_ms"], max_watts=wish["max_watts"],
