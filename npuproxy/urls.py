@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 from django.contrib import admin
 from django.contrib.staticfiles.views import serve as static_file
-from django.http import HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import path, re_path
 from django.views import defaults
@@ -44,6 +45,12 @@ def read_only(view: View) -> View:
 def static(request: HttpRequest, path: str) -> HttpResponseBase:
     """The page's and the admin's files, found where they lie: no build step, no collected copies."""
     response = static_file(request, path, insecure=True)
+    if isinstance(
+        response, FileResponse
+    ):  # whole, as its iterator would keep a thread: the largest has 300 KB
+        with closing(response):
+            whole = HttpResponse(b"".join(response), headers=dict(response.items()))
+        response = whole
     response["Cache-Control"] = "max-age=3600" if path.startswith(_OTHERS) else "no-cache"
     return response
 

@@ -79,10 +79,14 @@ def test_keys_are_revoked_from_the_list_once_and_for_all() -> None:
     row = ApiKey.objects.get()
     ApiKeyUse.objects.create(key=row, requests=1234)
     assert cells(browser.get("/apikey/"), "state") == ["active"]
-    assert said(browser.act("apikey", "revoke", row))[0].startswith("1 revoked")
+    asked = browser.act("apikey", "revoke", row)
+    assert "never opens anything again" in asked
+    assert cells(browser.get("/apikey/"), "state") == ["active"], "it was only asked"
+    assert said(browser.act("apikey", "revoke", row, post="yes"))[0].startswith("1 revoked")
     assert cells(browser.get("/apikey/"), "state") == ["revoked"]
     assert cells(browser.get("/apikey/"), "requests") == ["1,234"]
-    assert said(browser.act("apikey", "revoke", row))[0].startswith("0 revoked")
+    assert "revoked already" in browser.act("apikey", "revoke", row)
+    assert said(browser.act("apikey", "revoke", row, post="yes"))[0].startswith("0 revoked")
 
 
 def test_who_may_only_look_makes_and_revokes_none() -> None:

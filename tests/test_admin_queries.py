@@ -1,5 +1,5 @@
-"""Every table that admin has, at ten thousand rows: its list, a search in it, its filters, its sorted columns and a row's
-page ask few queries. A table that is registered without a row here fails."""
+"""Every table that admin has, at ten thousand rows: its list, a search in it, its filters, its sorted columns and a
+row's page ask few queries. A table that is registered without a row here fails."""
 
 from __future__ import annotations
 

@@ -172,8 +172,13 @@ def test_use_is_shown_by_the_models_name_and_cannot_be_written(browser: Browser)
 def test_a_download_is_cancelled_and_asked_for_again(browser: Browser) -> None:
     row = pulls.request("tiny/chat")
     assert cells(browser.get("/download/"), "shown_state") == ["queued"]
-    assert said(browser.act("download", "cancel", row)) == ["Cancelled: tiny/chat:latest"]
-    assert said(browser.act("download", "cancel", row)) == ["Nothing to cancel: tiny/chat:latest has ended"]
+    assert "Cancelled is:" in browser.act("download", "cancel", row)
+    assert cells(browser.get("/download/"), "shown_state") == ["queued"], "it was only asked"
+    assert said(browser.act("download", "cancel", row, post="yes")) == ["Cancelled: tiny/chat:latest"]
+    assert "it has ended" in browser.act("download", "cancel", row)
+    assert said(browser.act("download", "cancel", row, post="yes")) == [
+        "Nothing to cancel: tiny/chat:latest has ended"
+    ]
     assert said(browser.act("download", "retry", row)) == ["Asked for tiny/chat:latest"]
     assert sorted(Download.objects.values_list("state", flat=True)) == ["cancelled", "queued"]
     assert said(browser.act("download", "retry", row)) == ["Joined the running pull of tiny/chat:latest"]
@@ -182,7 +187,9 @@ def test_a_download_is_cancelled_and_asked_for_again(browser: Browser) -> None:
 def test_what_has_ended_can_be_forgotten_and_what_goes_on_cannot(browser: Browser) -> None:
     ended = Download.objects.create(name="a:latest", repo="o/a", state="failed", finished_at=timezone.now())
     active = pulls.request("tiny/chat")
-    assert said(browser.act("download", "forget", ended, active)) == ["Removed 1 of 2 selected"]
+    assert "it goes on" in browser.act("download", "forget", ended, active)
+    assert Download.objects.count() == 2, "it was only asked"
+    assert said(browser.act("download", "forget", ended, active, post="yes")) == ["Removed 1 of 2 selected"]
     assert Download.objects.get() == active
 
 
@@ -199,7 +206,7 @@ def test_progress_is_told_as_json_for_the_page_s_script(browser: Browser) -> Non
 def test_staff_who_may_only_look_cancel_nothing(browser: Browser) -> None:
     row = pulls.request("tiny/chat")
     staff = Browser("view_download")
-    staff.act("download", "cancel", row, form=f"/download/{row.pk}/change/")
+    staff.act("download", "cancel", row, form=f"/download/{row.pk}/change/", post="yes")
     assert "Cancel</button>" not in staff.get(f"/download/{row.pk}/change/")
     row.refresh_from_db()
     assert row.state == "queued"

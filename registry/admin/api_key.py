@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from registry import api_keys
 from registry.admin import cells
+from registry.admin.asking import Question, ask, is_answered
 from registry.models import ApiKey
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ else:
     _Admin = admin.ModelAdmin  # takes no parameter at run time
     _Form = forms.ModelForm
 
+_REVOKE = Question(
+    "revoke",
+    "Revoke?",
+    "A revoked key never opens anything again. Who uses it is refused within two seconds:",
+    "Revoke",
+)
 _TONES: dict[str, cells.Tone] = {"active": "good", "expired": "warn", "revoked": "bad"}
 
 
@@ -97,9 +104,14 @@ class ApiKeyAdmin(_Admin):
         return response
 
     @admin.action(description="Revoke: the keys open nothing any more", permissions=["change"])
-    def revoke(self, request: HttpRequest, rows: QuerySet[ApiKey]) -> None:
+    def revoke(self, request: HttpRequest, rows: QuerySet[ApiKey]) -> HttpResponse | None:
+        if not is_answered(request):
+            going = [(row, f"begins with {row.shown}") for row in rows if row.revoked_at is None]
+            staying = [(row, "revoked already") for row in rows if row.revoked_at is not None]
+            return ask(self, request, _REVOKE, going, staying)
         count = rows.filter(revoked_at=None).update(revoked_at=timezone.now())
         messages.success(request, f"{count} revoked; refused within two seconds, for ever.")
+        return None
 
     @admin.display(description="begins with", ordering="shown")
     def begins(self, row: ApiKey) -> SafeString:

@@ -41,6 +41,11 @@ def ago(moment: datetime | None) -> SafeString:
     return format_html('<time title="{}">{}</time>', f"{moment:%Y-%m-%d %H:%M:%S} UTC", words)
 
 
+def moment(at: datetime | None) -> SafeString:
+    """To the second, and how long ago: for the page of a row."""
+    return format_html("{} UTC, {}", f"{at:%Y-%m-%d %H:%M:%S}", ago(at)) if at else UNKNOWN
+
+
 def seconds(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
 

@@ -70,7 +70,11 @@ class DeviceAdmin(_Admin):
     @admin.display(description="requests now")
     def work(self, row: Device) -> str:
         found = _state(row)
-        return f"{found.running} running, {found.waiting} waiting" if found else cells.UNKNOWN
+        if found is None:
+            return cells.UNKNOWN
+        if not (found.running or found.waiting):
+            return "none"
+        return f"{found.running} of {found.slots} running, {found.waiting} waiting"
 
     @admin.display(description="memory of its models")
     def memory(self, row: Device) -> SafeString | str:
@@ -78,11 +82,13 @@ class DeviceAdmin(_Admin):
         if not row.memory_budget_mb:
             return cells.size(used)
         budget = row.memory_budget_mb * MB
-        return cells.bar(min(1.0, used / budget), f"{cells.size(used)} of {cells.size(budget)}")
+        return cells.bar(
+            min(1.0, used / budget), f"{cells.size(used) if used else 'none'} of {cells.size(budget)}"
+        )
 
     @admin.display(description="budget", ordering="memory_budget_mb")
     def budget(self, row: Device) -> str:
-        return f"{row.memory_budget_mb:,} MB" if row.memory_budget_mb else "no bound of its own"
+        return f"{row.memory_budget_mb:,} MB" if row.memory_budget_mb else cells.UNKNOWN
 
 
 def _state(row: Device) -> DeviceState | None:

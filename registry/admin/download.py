@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, path
 from django.utils.html import format_html
@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from registry import pull_bars, pull_state, pulls
 from registry.admin import cells
+from registry.admin.asking import Question, ask, is_answered
 from registry.admin.page_actions import PageActions
 from registry.models import Download
 
@@ -25,6 +26,13 @@ _TONES: Final[dict[str, cells.Tone]] = {
     "cancelled": "warn",
 }
 
+_CANCEL = Question("cancel", "Cancel?", "Who waits for it gets an error. Cancelled is:", "Cancel")
+_FORGET = Question(
+    "forget",
+    "Remove from the history?",
+    "The models stay. Of these downloads nothing is known then:",
+    "Remove",
+)
 MOST_WATCHED = 200
 """Rows of one page whose bars move."""
 
@@ -127,13 +135,18 @@ class DownloadAdmin(PageActions):
         )
 
     @admin.action(description="Cancel the selected downloads and remove their files", permissions=["change"])
-    def cancel(self, request: HttpRequest, rows: QuerySet[Download]) -> None:
+    def cancel(self, request: HttpRequest, rows: QuerySet[Download]) -> HttpResponse | None:
+        if not is_answered(request):
+            going = [(row, _fetched(row)) for row in rows if row.is_active]
+            staying = [(row, "it has ended") for row in rows if not row.is_active]
+            return ask(self, request, _CANCEL, going, staying)
         for row in rows:
             try:
                 pulls.cancel(row)
                 self.message_user(request, f"Cancelled: {row.name}", messages.SUCCESS)
             except pulls.NotActive:
                 self.message_user(request, f"Nothing to cancel: {row.name} has ended", messages.WARNING)
+        return None
 
     @admin.action(description="Pull the selected downloads again", permissions=["change"])
     def retry(self, request: HttpRequest, rows: QuerySet[Download]) -> None:
@@ -144,11 +157,19 @@ class DownloadAdmin(PageActions):
             self.message_user(request, f"{words} {again.name}", messages.SUCCESS)
 
     @admin.action(description="Remove the selected from the history", permissions=["delete"])
-    def forget(self, request: HttpRequest, rows: QuerySet[Download]) -> None:
+    def forget(self, request: HttpRequest, rows: QuerySet[Download]) -> HttpResponse | None:
         """Models stay; so do downloads that go on, in the same statement."""
+        if not is_answered(request):
+            going = [(row, f"from {row.repo}") for row in rows if not row.is_active]
+            return ask(self, request, _FORGET, going, [(row, "it goes on") for row in rows if row.is_active])
         wanted = list(rows.values_list("pk", flat=True))
         count, _ = Download.objects.exclude(state__in=Download.ACTIVE).filter(pk__in=wanted).delete()
         self.message_user(request, f"Removed {count} of {len(wanted)} selected", messages.SUCCESS)
+        return None
+
+
+def _fetched(row: Download) -> str:
+    return f"{filesizeformat(row.completed_bytes)} that were fetched go"
 
 
 def _words(state: pull_state.PullState) -> str:

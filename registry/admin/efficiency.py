@@ -52,6 +52,21 @@ class EfficiencyAdmin(_Admin):
             return HttpResponseRedirect(reverse(_PATH.format("add")))
         return super().changelist_view(request, extra_context)
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, object] | None = None,
+    ) -> HttpResponse:
+        """The first choice adds the row, which is no news to who chooses."""
+        once = dict.fromkeys(("show_save_and_add_another", "show_save_and_continue"), False)
+        titled = {"title": "Efficiency mode", **once, **(extra_context or {})}
+        return super().changeform_view(request, object_id, form_url, titled)
+
+    def get_fields(self, request: HttpRequest, obj: EfficiencyChoice | None = None) -> tuple[str, ...]:
+        return self.fields if obj is not None else tuple(n for n in self.fields if n != "changed_at")
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, str | list[str]]:
         return {"mode": str(settings.MODE)}
 

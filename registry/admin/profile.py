@@ -11,6 +11,7 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from registry.admin import cells
 from registry.admin.why_here import why_page
 from registry.models import Profile
 
@@ -30,17 +31,21 @@ else:
 class ProfileAdmin(_Admin):
     """Read-only, but that a profile may be removed: it starts anew with the server's next start."""
 
-    list_display = ("model", "backend", "prefill", "token_rate", "load", "energy", "power", "changed_at")
+    list_display = ("model", "backend", "prefill", "token_rate", "load", "energy", "power", "changed")
     list_filter = ("backend",)
     search_fields = ("model", "backend")
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     fields = (*list_display, "key")
     empty_words = (
         "Nothing was measured yet: three requests make a profile, or `manage.py bench --profile MODEL`."
     )
 
     change_list_template = "admin/registry/profile_list.html"
+
+    class Media:
+        css = cells.STYLES
 
     def get_urls(self) -> list[URLPattern]:
         why = path("why/", self.admin_site.admin_view(why_page), name="registry_profile_why")
@@ -86,6 +91,10 @@ class ProfileAdmin(_Admin):
     def power(self, row: Profile) -> str:
         return _figure(row.watts, "W", row.watts_count)
 
+    @admin.display(description="measured last", ordering="changed_at")
+    def changed(self, row: Profile) -> SafeString:
+        return cells.ago(row.changed_at)
+
 
 def _rate(tpot_s: float | None) -> float | None:
     return 1 / tpot_s if tpot_s else None
@@ -100,6 +109,7 @@ def _bar(median: float | None, most: float | None, unit: str, count: int) -> Saf
     if median is None:
         return "unknown"
     return format_html(
-        '<meter min="0" max="{}" value="{}" aria-hidden="true"></meter> {} {} ({})',
+        '<span class="bar"><meter min="0" max="{}" value="{}" aria-hidden="true"></meter> {} {} '
+        "<small>({})</small></span>",
         f"{most or median:.3f}", f"{median:.3f}", f"{median:,.0f}", unit, count,
     )  # fmt: skip

@@ -8,19 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from inference.errors import InferenceError
+from registry.admin.asking import Question, ask, is_answered
 
 if TYPE_CHECKING:
     _Admin = admin.ModelAdmin[Any]
 else:
     _Admin = admin.ModelAdmin  # takes no parameter at run time
+
+_QUESTION = Question("remove", "Delete?", "This cannot be undone. Deleted is:", "Delete")
 
 
 class RemovingAdmin(_Admin):
@@ -46,7 +47,7 @@ class RemovingAdmin(_Admin):
 
     @admin.action(description="Delete the selected …", permissions=["delete"])
     def remove(self, request: HttpRequest, rows: models.QuerySet[Any]) -> HttpResponse | None:
-        if request.POST.get("post"):
+        if is_answered(request):
             self._remove(request, list(rows))
             return None
         return self._confirm(request, list(rows))
@@ -60,7 +61,7 @@ class RemovingAdmin(_Admin):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined,no-any-return]
         if not self.has_delete_permission(request, row):
             raise PermissionDenied
-        if request.POST.get("post"):
+        if is_answered(request):
             self._remove(request, [row])
             return HttpResponseRedirect(self._list())
         return self._confirm(request, [row])
@@ -70,17 +71,9 @@ class RemovingAdmin(_Admin):
 
     def _confirm(self, request: HttpRequest, rows: list[Any]) -> HttpResponse:
         judged = [(row, self.why_not(row)) for row in rows]
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Delete?",
-            "opts": self.opts,
-            "media": self.media,
-            "going": [(row, self.what_goes(row)) for row, reason in judged if not reason],
-            "staying": [(row, reason) for row, reason in judged if reason],
-            "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
-            "back": self._list(),
-        }
-        return TemplateResponse(request, "admin/registry/removal.html", context)
+        going = [(row, self.what_goes(row)) for row, reason in judged if not reason]
+        staying = [(row, reason) for row, reason in judged if reason]
+        return ask(self, request, _QUESTION, going, staying)
 
     def _remove(self, request: HttpRequest, rows: list[Any]) -> None:
         for row in rows:

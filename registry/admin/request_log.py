@@ -135,6 +135,14 @@ class RequestLogAdmin(_Admin):
         "No requests yet, or NPU_PROXY_LOG_DAYS is 0. The server writes them down every two seconds."
     )
 
+    fieldsets = (
+        (None, {"fields": ("request_id", "arrived", "shown_model", "endpoint", "dialect", "key", "level")}),
+        ("How it ended", {"fields": ("outcome", "error")}),
+        ("Where it ran", {"fields": ("requested", "routed", "executed", "reason", "fallback_reason")}),
+        ("How long it took", {"fields": ("total", "queue", "load", "ttft", "decode", "speed")}),
+        ("What it took", {"fields": ("prompt_tokens", "completion_tokens", "joules", "energy")}),
+    )
+
     class Media:
         css = cells.STYLES
 
@@ -212,6 +220,26 @@ class RequestLogAdmin(_Admin):
     @admin.display(description="total")
     def total(self, row: RequestLog) -> str:
         return cells.seconds(row.total_s)
+
+    @admin.display(description="time")
+    def arrived(self, row: RequestLog) -> SafeString:
+        return cells.moment(row.time)
+
+    @admin.display(description="waited for its device")
+    def queue(self, row: RequestLog) -> str:
+        return cells.seconds(row.queue_s)
+
+    @admin.display(description="load of the model")
+    def load(self, row: RequestLog) -> str:
+        return cells.seconds(row.load_s)
+
+    @admin.display(description="decode")
+    def decode(self, row: RequestLog) -> str:
+        return cells.seconds(row.decode_s)
+
+    @admin.display(description="energy")
+    def joules(self, row: RequestLog) -> str:
+        return cells.UNKNOWN if row.energy_j is None else f"{row.energy_j:.1f} J {row.energy_source}"
 
     @admin.display(description="priority")
     def level(self, row: RequestLog) -> str:
