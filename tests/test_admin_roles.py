@@ -69,7 +69,7 @@ def signed_in(browser: Browser, site: RunningServer, name: str) -> Iterator[Page
 
 def post(page: Page, path: str, **fields: Any) -> int:
     """The status of a form that a browser of this user could have sent, though no page offers it."""
-    token = next(c["value"] for c in page.context.cookies() if c["name"] == "npuproxy_csrf")  # type: ignore[typeddict-item]
+    token = next(c["value"] for c in page.context.cookies() if c["name"] == "npuproxy_csrf")
     origin = re.match(r"https?://[^/]+", page.url)
     assert origin
     answer = page.context.request.post(
