@@ -76,6 +76,7 @@ urlpatterns = [
     path("login/key", read_only(sign_in.new_key)),
     path("logout", sign_in.sign_out),
     path("playground", read_only(views.playground), name="playground"),
+    path("playground/energy", read_only(views.energy)),
     path("admin/doctor/", doctor.superusers_page, name="doctor"),
     path("admin/", admin.site.urls),
     re_path(r"^static/(?P<path>.+)$", static),

@@ -73,8 +73,28 @@ def test_a_conversation_goes_on_is_told_of_is_kept_and_goes_when_it_is_deleted(p
     assert [message["role"] for message in exported["messages"]] == ["user", "assistant"] * 2
     page.get_by_role("button", name="New conversation").click()
     assert page.locator("#log > article").count() == 0
-    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete “How do I pull a model?”").click()
+    page.keyboard.press("Escape")
+    assert page.evaluate("localStorage.getItem('npuproxy.conversations')") != "[]", "it was not meant"
+    page.get_by_role("button", name="Delete “How do I pull a model?”").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
     assert page.evaluate("localStorage.getItem('npuproxy.conversations')") == "[]"
+
+
+def test_the_energy_of_an_answer_is_the_servers_own_with_where_it_is_from(
+    server: RunningServer, page: Page
+) -> None:
+    with page.expect_response(re.compile("/playground/energy")) as told:
+        answer = ask(page, "How do I pull a model?")
+    known = told.value.json()
+    request_id = told.value.url.partition("id=")[2]
+    line = next(line for line in server.log().splitlines() if request_id in line)
+    assert f"energy_source={known['energy_source']}" in line
+    shown = answer.locator(".facts > div").filter(has_text="energy").locator("dd").inner_text()
+    assert known["energy_source"] in shown
+    if known["energy_j"] is not None:
+        assert re.fullmatch(r"[\d.e-]+ J/token, [\d.]+ J (measured|estimated)", shown), shown
 
 
 def test_an_answer_is_stopped_in_its_middle_and_the_server_is_told(server: RunningServer, page: Page) -> None:
@@ -181,6 +201,7 @@ def test_texts_are_compared(page: Page) -> None:
     assert values[0] == values[4] == values[8] == 1.0
     assert values[1] > values[2] + 0.2
     expect(page.get_by_text("384 numbers each")).to_be_visible()
+    expect(page.get_by_text(re.compile(r"energy (unknown|[\d.]+ J (measured|estimated))"))).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -56,8 +56,30 @@ def status(request: HttpRequest) -> HttpResponse:
 def playground(request: HttpRequest) -> HttpResponse:
     if (seen := visitor(request)) is None:
         return to_sign_in(request)
-    devices = [state.id for state in engine.current().snapshot().devices if state.available]
-    return _page(request, seen, "playground.html", {"devices": devices})
+    there = [state for state in engine.current().snapshot().devices if state.available]
+    places = {
+        "devices": [state.id for state in there if state.local],
+        "servers": [state.id for state in there if not state.local],
+    }
+    return _page(request, seen, "playground.html", places)
+
+
+def energy(request: HttpRequest) -> HttpResponse:
+    """What a request that has ended has cost, by its id: a stream's headers left before that was known."""
+    if visitor(request) is None:
+        return _refused(401, "sign in again")
+    wanted = request.GET.get("id", "")
+    records = engine.current().snapshot().requests
+    record = next((one for one in records if one.id == wanted), None)
+    if record is None:
+        return _refused(404, "no request of that id has ended lately")
+    answer = JsonResponse({"energy_j": record.energy_j, "energy_source": record.energy_source})
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
+def _refused(status: int, words: str) -> HttpResponse:
+    return JsonResponse({"error": words}, status=status)
 
 
 def _page(request: HttpRequest, seen: Visitor, template: str, context: dict[str, Any]) -> HttpResponse:

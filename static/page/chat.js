@@ -1,8 +1,10 @@
 // The conversation on the screen: what is asked, what comes, and what can be done with it.
 
 import { say } from "./api.js";
+import { sure } from "./asking.js";
 import * as store from "./conversations.js";
 import { button, make } from "./dom.js";
+import * as pictures from "./images.js";
 import { view } from "./messages.js";
 import { can, request } from "./settings.js";
 import { chat } from "./stream.js";
@@ -26,6 +28,7 @@ export function start() {
     event.preventDefault();
     if (!running) question();
   });
+  pictures.prepare(form);
   stop.addEventListener("click", () => running?.abort());
   document.getElementById("new").addEventListener("click", () => open(store.fresh()));
   open(store.conversations()[0] ?? current);
@@ -58,16 +61,18 @@ function entry(conversation) {
   return make("li", {}, opens, saves, goes);
 }
 
-function drop(conversation) {
+async function drop(conversation) {
+  if (!(await sure(`Delete “${conversation.title}”? It is nowhere else.`, "Delete it"))) return;
   store.remove(conversation);
   if (conversation.id === current.id) open(store.conversations()[0] ?? store.fresh());
   else drawAll();
 }
 
-async function question() {
+function question() {
   const text = form.elements.text.value.trim();
-  const images = can("vision") ? await Promise.all([...form.elements.images.files].map(base64)) : [];
-  if ((!text && !images.length) || running) return;
+  if (running) return;
+  const images = can("vision") ? pictures.take() : [];
+  if (!text && !images.length) return;
   current.messages.push({ role: "user", content: text, ...(images.length && { images }) });
   form.reset();
   answer();
@@ -148,13 +153,4 @@ function soon(message) {
 function working(is) {
   stop.hidden = !is;
   send.hidden = is;
-}
-
-function base64(file) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(file);
-  });
 }

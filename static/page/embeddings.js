@@ -2,13 +2,14 @@
 
 import { ask, say } from "./api.js";
 import { make } from "./dom.js";
+import { choices } from "./settings.js";
+import { energy, joules } from "./stream.js";
 
 const form = document.getElementById("embed");
 const place = document.getElementById("alike");
 
 export function prepare(models) {
-  const names = models.filter((model) => model.capabilities.includes("embedding")).map((model) => model.name);
-  form.elements.model.replaceChildren(...names.map((name) => new Option(name, name)));
+  form.elements.model.replaceChildren(...choices(models.filter((model) => model.capabilities.includes("embedding"))));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     embed();
@@ -24,7 +25,8 @@ async function embed() {
     const found = await answer.json();
     const ms = Math.round(performance.now() - began);
     const device = answer.headers.get("x-npu-proxy-execution-device") ?? "unknown";
-    const facts = `${texts.length} texts · ${found.prompt_eval_count} tokens · ${found.embeddings[0].length} numbers each · ${ms} ms · ran on ${device}`;
+    const cost = joules(energy(answer.headers));
+    const facts = `${texts.length} texts · ${found.prompt_eval_count ?? 0} tokens · ${found.embeddings[0].length} numbers each · ${ms} ms · ran on ${device} · energy ${cost}`;
     place.replaceChildren(make("p", { class: "quiet" }, facts), table(texts, found.embeddings));
   } catch (error) {
     say(error.message, true);

@@ -2,6 +2,7 @@
 
 import { say } from "./api.js";
 import { button, make } from "./dom.js";
+import { picture } from "./images.js";
 import { markdown } from "./markdown.js";
 import { snippets } from "./snippets.js";
 import { shown } from "./stream.js";
@@ -20,8 +21,7 @@ export function view(message, acts = {}) {
 }
 
 function pictures(images) {
-  const shownImages = images.map((data) => make("img", { src: `data:image/*;base64,${data}`, alt: "sent with the message" }));
-  return make("div", { class: "pictures" }, ...shownImages);
+  return make("div", { class: "pictures" }, ...images.map((data) => picture(data, "sent with the message")));
 }
 
 function answer(article, message, acts) {

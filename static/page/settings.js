@@ -1,6 +1,7 @@
 // What the form beside a chat says, as a request of /api/chat: its body without messages, and its headers.
 
 import { ask } from "./api.js";
+import { make } from "./dom.js";
 
 const PLACE = "npuproxy.settings";
 const form = document.getElementById("settings");
@@ -15,11 +16,23 @@ export async function prepare(wanted) {
   const chats = models.filter((model) => model.capabilities.includes("completion"));
   const list = form.elements.model;
   const before = wanted || list.dataset.wanted;
-  list.replaceChildren(...chats.map((model) => new Option(model.name, model.name)));
+  list.replaceChildren(...choices(chats));
   if (chats.some((model) => model.name === before)) list.value = before;
   form.addEventListener("change", changed);
   changed();
   return models;
+}
+
+/** Options of a list: the models that are here, then those of each other server under its name. */
+export function choices(shown) {
+  const options = (models) => models.map((model) => new Option(model.name, model.name));
+  const here = options(shown.filter((model) => !model.remote_host));
+  const servers = [...new Set(shown.map((model) => model.remote_host).filter(Boolean))];
+  const away = servers.map((name) => {
+    const theirs = options(shown.filter((model) => model.remote_host === name));
+    return make("optgroup", { label: `On ${name}` }, ...theirs);
+  });
+  return [...here, ...away];
 }
 
 export function can(capability) {
@@ -64,6 +77,7 @@ export function request() {
   const headers = {};
   if (field("device")) headers["X-NPU-Proxy-Device"] = field("device");
   if (field("device") && form.elements.strict.checked) headers["X-Target-Strict"] = "true";
+  if (form.elements.here?.checked) headers["X-Remote-Allowed"] = "false";
   if (field("priority")) headers["X-Priority"] = field("priority");
   return { body, headers, system: field("system") };
 }

@@ -2,7 +2,8 @@
 
 import { ask } from "./api.js";
 
-/** Calls `on(part)` for each line of the stream; returns {route, ttft_s}. Throws what the server says is wrong. */
+/** Calls `on(part, facts)` for each line of the stream, and once more when its energy is known.
+ *  Throws what the server says is wrong. */
 export async function chat({ body, headers }, signal, on) {
   const began = performance.now();
   const answer = await ask("/api/chat", { body: { ...body, stream: true }, headers, signal });
@@ -24,6 +25,32 @@ export async function chat({ body, headers }, signal, on) {
     }
   }
   if (!facts.done) throw new Error("the connection ended before the answer did");
+  facts.energy = await spent(facts.id);
+  on({}, facts);
+}
+
+/** {j, source} of a request that has ended; unknown where nobody can tell. */
+async function spent(id) {
+  try {
+    const told = await (await ask(`/playground/energy?${new URLSearchParams({ id })}`, { method: "GET" })).json();
+    return { j: told.energy_j, source: told.energy_source };
+  } catch {
+    return { j: null, source: "unknown" };
+  }
+}
+
+/** The same from the headers of a whole answer. */
+export function energy(headers) {
+  const j = headers.get("x-npu-proxy-energy-j");
+  return { j: j === null ? null : Number(j), source: headers.get("x-npu-proxy-energy-source") ?? "unknown" };
+}
+
+/** In words; for `tokens` of them, where that is known, by the token too. */
+export function joules({ j, source }, tokens = 0) {
+  if (j === null) return "unknown";
+  const figure = (value) => (value >= 100 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : String(Number(value.toPrecision(2))));
+  const each = tokens ? `${figure(j / tokens)} J/token, ` : "";
+  return `${each}${figure(j)} J ${source}`;
 }
 
 function route(headers) {
@@ -34,7 +61,6 @@ function route(headers) {
     routed: field("routed-device"),
     executed: field("execution-device"),
     reason: (field("fallback-reason") || field("route-reason")).replaceAll("_", " "),
-    watts: Number(headers.get("x-estimated-power-watts")) || null,
     dropped: Number(field("truncated-messages")) || 0,
   };
 }
@@ -44,21 +70,19 @@ function end(facts, part) {
   facts.prompt_tokens = part.prompt_eval_count ?? 0;
   facts.tokens = part.eval_count ?? 0;
   facts.seconds = (part.eval_duration ?? 0) / 1e9;
-  facts.prefill_s = (part.prompt_eval_duration ?? 0) / 1e9;
 }
 
 /** The facts of an answer in short words, each [name, value]. */
 export function shown(facts) {
   const steps = [facts.requested, facts.routed, facts.executed].filter(Boolean);
   const rate = facts.tokens > 1 && facts.seconds > 0 ? (facts.tokens - 1) / facts.seconds : null;
-  const joules = facts.watts && facts.tokens ? (facts.watts * (facts.seconds + facts.prefill_s)) / facts.tokens : null;
   return [
     ["ran on", steps.filter((step, index) => step !== steps[index - 1]).join(" → ")],
     ["because", facts.reason],
     ["first token", facts.ttft_s === null ? "" : seconds(facts.ttft_s)],
     ["tokens", facts.tokens ? `${facts.prompt_tokens} → ${facts.tokens}` : ""],
     ["tokens/s", rate ? rate.toFixed(rate < 10 ? 1 : 0) : ""],
-    ["energy", joules ? `${joules.toFixed(joules < 1 ? 2 : 1)} J/token, estimated` : facts.tokens ? "unknown" : ""],
+    ["energy", facts.energy ? joules(facts.energy, facts.tokens) : ""],
     ["ended by", facts.done && facts.done !== "stop" ? facts.done : ""],
     ["left out", facts.dropped ? `${facts.dropped} oldest messages` : ""],
   ].filter(([, value]) => value);
