@@ -1,6 +1,7 @@
 """What open status pages cost the server: `manage.py bench --page`.
 
-Every second one request is refused, so that each second has something to show; and one stream runs as fast as it can.
+For the CPU, one request is refused every second, so that each second has something to show: what counts is the CPU
+time of the server's own process. For the rate, one stream runs as fast as it can, timed where its client reads it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import cast
 
+import msgspec
 import psutil
 
 from inference.bench import Row
@@ -27,7 +29,7 @@ from npuproxy.bench_server import ServerTarget
 from npuproxy.bench_socket import upgraded
 
 PAGES, QUICK_PAGES = 500, 50
-WATCH_S = 10.0
+WATCH_S, QUICK_WATCH_S = 10.0, 2.0
 SETTLE_S = 3.0
 _LONG = {"type": "string", "pattern": "[a-z]{990}"}
 
@@ -93,16 +95,25 @@ def _news(target: ServerTarget) -> Iterator[None]:
         thread.join()
 
 
-def _post(target: ServerTarget, body: dict[str, object]) -> dict[str, float]:
+def _post(target: ServerTarget, body: dict[str, object]) -> float:
+    """Tokens a second from the first to the last that its client reads."""
     host, port = target.address
     request = urllib.request.Request(f"http://{host}:{port}/api/chat", json.dumps(body).encode())
     with urllib.request.urlopen(request, timeout=300) as answer:
-        found: dict[str, float] = json.loads(answer.read().splitlines()[-1])
-    return found
+        lines = [(time.perf_counter(), line) for line in answer]
+    last: dict[str, float] = json.loads(lines[-1][1])
+    if not last.get("done") or len(lines) < 3:
+        raise BenchError(f"the stream did not end well: {lines[-1][1][:200]!r}")
+    return (last["eval_count"] - 1) / (lines[-2][0] - lines[0][0])  # the last line has no token
 
 
 def _server(stage: Stage) -> ServerTarget:
     return cast(ServerTarget, stage.target)
+
+
+def _of(quantity: Quantity, pages: int) -> Quantity:
+    """As it was measured: a quick look opens fewer."""
+    return msgspec.structs.replace(quantity, what=quantity.what.replace(str(PAGES), str(pages)))
 
 
 def _share(process: psutil.Process, seconds: float) -> float:
@@ -118,23 +129,25 @@ def cpu(stage: Stage) -> list[Result]:
     target.start()
     if not stage.quick:
         target.settle()
-    more: list[float] = []
+    seconds = QUICK_WATCH_S if stage.quick else WATCH_S
+    alone: list[float] = []
+    many: list[float] = []
     with _news(target):
         for index in range(1 if stage.quick else 5):
-            shares = []
-            for pages in (1, count):
+            for shares, pages in ((alone, 1), (many, count)):
                 stage.say(f"page-cpu: round {index + 1}, {pages} open pages")
                 with watching(target.address, pages) as received:
                     time.sleep(SETTLE_S)
-                    shares.append(_share(target.process, 1.0 if stage.quick else WATCH_S))
+                    shares.append(_share(target.process, seconds))
                 if not received[0]:
                     raise BenchError("the pages were sent nothing")
-            more.append(shares[1] - shares[0])
-    return [of_rounds(PAGE_CPU, more)]
+    more = [share - one for one, share in zip(alone, many, strict=True)]
+    sides = f"{statistics.median(alone):.1f} % / {statistics.median(many):.1f} %"
+    return [of_rounds(_of(PAGE_CPU, count), more, sides)]
 
 
 def rate(stage: Stage) -> list[Result]:
-    """Tokens a second as the server counts them, one page and many in turn."""
+    """Tokens a second as the stream's client reads them, one page and many in turn."""
     target, count = _server(stage), QUICK_PAGES if stage.quick else PAGES
     target.start()
     target.load("demo")
@@ -143,17 +156,19 @@ def rate(stage: Stage) -> list[Result]:
         "options": {"temperature": 0},
     }  # fmt: skip
     _post(target, body)
-    ratios: list[float] = []
+    alone: list[float] = []
+    many: list[float] = []
     for index in range(1 if stage.quick else 5):
-        rates = []
-        for pages in (1, count):
+        for rates, pages in ((alone, 1), (many, count)):
             stage.say(f"page-rate: round {index + 1}, {pages} open pages")
-            with watching(target.address, pages):
+            with watching(target.address, pages) as received:
                 time.sleep(SETTLE_S)
-                ends = [_post(target, body) for _ in range(1 if stage.quick else 3)]
-            rates.append(statistics.median(end["eval_count"] / end["eval_duration"] for end in ends))
-        ratios.append(rates[1] / rates[0])
-    return [of_rounds(PAGE_RATE, ratios)]
+                rates.append(statistics.median(_post(target, body) for _ in range(1 if stage.quick else 3)))
+            if not received[0]:
+                raise BenchError("the pages were sent nothing")
+    ratios = [rate / one for one, rate in zip(alone, many, strict=True)]
+    sides = f"{statistics.median(alone):.0f} / {statistics.median(many):.0f} tok/s"
+    return [of_rounds(_of(PAGE_RATE, count), ratios, sides)]
 
 
 ROWS: tuple[Row, ...] = (Row((PAGE_CPU,), cpu), Row((PAGE_RATE,), rate))

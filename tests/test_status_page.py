@@ -265,8 +265,9 @@ def test_another_server_shows_its_health_and_its_breaker() -> None:
         healthy=False, fault="connection refused", breaker="half_open", models=("a", "b"),
     )  # fmt: skip
     row = rows.device(away, None, ())
-    assert (row["tags"], row["fault"], row["offers"]) == (
-        ["ollama", "breaker half open"],
+    assert (row["protocol"], row["tags"], row["fault"], row["offers"]) == (
+        "ollama",
+        ["breaker half open"],
         "connection refused",
         "2 models",
     )

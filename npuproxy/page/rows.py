@@ -25,6 +25,8 @@ Row = dict[str, Any]
 
 PRIORITIES = ("best effort", "", "high", "critical")
 """Normal is what nobody needs to read."""
+IN_ONE_PIECE = 10_000
+"""Tokens a second: more came in one piece, as whole answers of other servers do."""
 _STATES = {"waiting": "waiting", "prefill": "reading the prompt", "answering": "answering"}
 
 
@@ -69,7 +71,7 @@ def device(
 ) -> Row:
     """What nobody measured is left out: an emulated NPU has no heat of its own."""
     read = None if state.emulated else found
-    tags = ["emulated on the CPU"] if state.emulated else [] if state.local else [state.protocol]
+    tags = ["emulated on the CPU"] if state.emulated else []
     tags += [f"breaker {spaced(state.breaker)}"] if state.breaker != "closed" else []
     if read is not None and read.throttling.value:
         tags.append(spaced(f"slowed by {' and '.join(read.throttling.reasons)}"))
@@ -84,6 +86,7 @@ def device(
         "fault": state.fault or "does not answer" if state.available and not state.healthy else "",
         "offers": f"{len(state.models)} models" if state.models else "",
         "state": "" if state.available else "away",
+        "protocol": state.protocol,
         "tags": tags,
         "running": f"{state.running} of {state.slots}" if state.slots else str(state.running),
         "busy": round(100 * state.running / max(1, state.slots)),
@@ -245,9 +248,10 @@ def route_words(route: Route | None) -> str:
 
 
 def request(record: RequestRecord) -> Row:
-    """A request that has ended. A rate needs two tokens."""
+    """A request that has ended. A rate needs two tokens that came apart: an answer in one piece has none."""
     decode_s = record.total_s - (record.ttft_s or 0.0)
-    counted = record.completion_tokens > 1 and record.ttft_s is not None and decode_s > 0
+    apart = decode_s * IN_ONE_PIECE > record.completion_tokens > 1
+    counted = record.ttft_s is not None and apart
     return {
         "time": clock(record.time),
         "id": record.id,

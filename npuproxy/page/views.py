@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +18,7 @@ from npuproxy.page import publisher
 from npuproxy.page.picture import Painter
 from npuproxy.page.policy import guarded
 from npuproxy.page.sign_in import Visitor, to_sign_in, visitor
+from npuproxy.page.words import clock
 
 _heartbeat = HeartbeatView.as_view()
 
@@ -50,7 +52,8 @@ def status(request: HttpRequest) -> HttpResponse:
     sections = {
         name: [{"key": key, **row} for key, row in section.items()] for name, section in shown.items()
     }
-    return _page(request, seen, "status.html", {**sections, "server": sections["server"][0]})
+    whole = {**sections, "server": sections["server"][0], "as_of": clock(time.time())}
+    return _page(request, seen, "status.html", whole)
 
 
 def playground(request: HttpRequest) -> HttpResponse:

@@ -76,7 +76,9 @@ function programs(sent) {
   choose.addEventListener("change", show);
   show();
   const bar = make("div", { class: "bar" }, choose, button("Copy code", () => copy(code.textContent)));
-  return make("details", { class: "programs" }, make("summary", {}, "Code"), bar, make("pre", { tabindex: "0" }, code));
+  const box = make("details", { class: "programs" }, make("summary", {}, "Code"), bar, make("pre", { tabindex: "0" }, code));
+  box.addEventListener("toggle", () => box.open && box.scrollIntoView({ block: "nearest" }));
+  return box;
 }
 
 async function copy(text) {
