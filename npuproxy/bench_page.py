@@ -31,6 +31,7 @@ from npuproxy.bench_socket import upgraded
 PAGES, QUICK_PAGES = 500, 50
 WATCH_S, QUICK_WATCH_S = 10.0, 2.0
 SETTLE_S = 3.0
+STREAM_S = 2.5
 _LONG = {"type": "string", "pattern": "[a-z]{990}"}
 
 PAGE_CPU = Quantity(
@@ -95,8 +96,8 @@ def _news(target: ServerTarget) -> Iterator[None]:
         thread.join()
 
 
-def _post(target: ServerTarget, body: dict[str, object]) -> float:
-    """Tokens a second from the first to the last that its client reads."""
+def _post(target: ServerTarget, body: dict[str, object]) -> tuple[float, float]:
+    """Tokens after the first, and the seconds in which its client read them."""
     host, port = target.address
     request = urllib.request.Request(f"http://{host}:{port}/api/chat", json.dumps(body).encode())
     with urllib.request.urlopen(request, timeout=300) as answer:
@@ -104,7 +105,16 @@ def _post(target: ServerTarget, body: dict[str, object]) -> float:
     last: dict[str, float] = json.loads(lines[-1][1])
     if not last.get("done") or len(lines) < 3:
         raise BenchError(f"the stream did not end well: {lines[-1][1][:200]!r}")
-    return (last["eval_count"] - 1) / (lines[-2][0] - lines[0][0])  # the last line has no token
+    return last["eval_count"] - 1, lines[-2][0] - lines[0][0]  # the last line has no token
+
+
+def _rate(target: ServerTarget, body: dict[str, object]) -> float:
+    """Tokens a second of streams that follow each other for longer than the pages' second."""
+    tokens = seconds = 0.0
+    while seconds < STREAM_S:
+        count, took = _post(target, body)
+        tokens, seconds = tokens + count, seconds + took
+    return tokens / seconds
 
 
 def _server(stage: Stage) -> ServerTarget:
@@ -147,7 +157,8 @@ def cpu(stage: Stage) -> list[Result]:
 
 
 def rate(stage: Stage) -> list[Result]:
-    """Tokens a second as the stream's client reads them, one page and many in turn."""
+    """Tokens a second as the stream's client reads them, one page and many in turn; of each round what other work on
+    this machine has disturbed least."""
     target, count = _server(stage), QUICK_PAGES if stage.quick else PAGES
     target.start()
     target.load("demo")
@@ -163,7 +174,7 @@ def rate(stage: Stage) -> list[Result]:
             stage.say(f"page-rate: round {index + 1}, {pages} open pages")
             with watching(target.address, pages) as received:
                 time.sleep(SETTLE_S)
-                rates.append(statistics.median(_post(target, body) for _ in range(1 if stage.quick else 3)))
+                rates.append(max(_rate(target, body) for _ in range(1 if stage.quick else 3)))
             if not received[0]:
                 raise BenchError("the pages were sent nothing")
     ratios = [rate / one for one, rate in zip(alone, many, strict=True)]

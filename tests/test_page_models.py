@@ -12,7 +12,7 @@ import pytest
 import vision_models
 from conftest import RunningServer, start_server
 from pictures import picture
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 from server_rows import manage
 
 pytestmark = pages.needs_chromium
@@ -62,9 +62,8 @@ def test_images_are_chosen_and_pasted_where_the_model_sees_them(page: Page) -> N
     page.locator("#settings [name=model]").select_option("eyes:latest")
     expect(images).to_be_visible()
     red, blue = picture("red"), picture("blue")
-    page.get_by_label("Add images").set_input_files(
-        [{"name": "a.png", "mimeType": "image/png", "buffer": red}]
-    )
+    chosen: FilePayload = {"name": "a.png", "mimeType": "image/png", "buffer": red}
+    page.get_by_label("Add images").set_input_files(chosen)
     page.evaluate(PASTE, base64.b64encode(blue).decode())
     expect(page.locator("#pending img")).to_have_count(2)
     assert pages.barriers(page) == []
