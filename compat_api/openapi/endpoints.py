@@ -94,6 +94,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
         "a text to a vector, as older clients ask", native.Embedding, ollama.LegacyEmbedBody, ("model",)
     ),
     "pull": Endpoint("fetches a model", native.Progress, pull.PullBody, ("model",), native.Progress),
+    "pull.cancel": Endpoint("ends a pull", native.Cancelled, pull.CancelPullBody, ("model",)),
     "push": Endpoint(
         "refused: models stay on this machine", native.Progress, create.NameBody, ("model",), native.Progress
     ),
