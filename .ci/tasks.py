@@ -93,8 +93,10 @@ def test(arguments: list[str]) -> int:
     subprocess.run([str(PYTHON), "tests/services.py"], check=True)  # Redis, PostgreSQL, Chromium
     if os.environ.get("CI") and not arguments:
         install_clients()  # takes minutes; elsewhere their tests run once `make test-clients` has installed them
-    workers = str(min(4, max(2, os.cpu_count() or 2)))
-    whole = [] if arguments else ["-n", workers, "--dist", "worksteal"]
+    # A test waits for processes and clocks a third of its time: one more at a time than there are cores.
+    whole = [] if arguments else ["-n", str(min(4, os.cpu_count() or 2) + 1), "--dist", "worksteal"]
+    # A thousand processes are started: without its bytecode each would compile the program anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if arguments or not os.environ.get(
         "CI"
     ):  # what is covered costs a quarter more time, and is looked at in CI

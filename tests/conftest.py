@@ -13,7 +13,6 @@ The first two check at their end that no process is left behind.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -23,12 +22,17 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import httpx
 import hub_process
 import huggingface_hub
 import psutil
 import pytest
+from data_folders import ROOT as ROOT
+from data_folders import environment as environment
+from data_folders import furnish
 from django.db import connections
 from pytest_django import Settings
 
@@ -38,7 +42,9 @@ from registry import hub as hubs
 # A run in the background inherits an ignored SIGINT, and so would every server that is to be stopped by Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).resolve().parent.parent
+# httpx reads the certificates of the world for each call, one of plain HTTP too: 20 ms of CPU, and tests poll.
+pytest.MonkeyPatch().setattr("httpx._transports.default.create_ssl_context", cache(httpx.create_ssl_context))
+
 READY_S = 60.0
 STOP_S = 25.0
 LOOPS = ("auto", "selector")
@@ -120,16 +126,6 @@ def check_all_gone(
     assert not alive, f"processes left behind: {alive}\n{log()[-4000:]}"
 
 
-def environment(home: Path, **variables: str) -> dict[str, str]:
-    """The environment of a user who has set nothing but `variables`."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("NPU_PROXY_", "OLLAMA_", "DJANGO_", "DATABASE_URL", "HF_"))
-    }
-    return {**kept, "HOME": str(home), "USERPROFILE": str(home), "PYTHONUTF8": "1", **variables}
-
-
 def free_port() -> int:
     """Nobody listens there now."""
     with socket.socket() as probe:
@@ -139,9 +135,16 @@ def free_port() -> int:
 
 
 def start_server(
-    folder: Path, arguments: Sequence[str] = (), python: str = sys.executable, **variables: str
+    folder: Path,
+    arguments: Sequence[str] = (),
+    python: str = sys.executable,
+    furnished: bool = True,
+    **variables: str,
 ) -> RunningServer:
-    """Start it with its own data folder, on any free port, without gRPC; does not wait. `variables` go before both."""
+    """Start it with its own data folder, on any free port, without gRPC; does not wait. `variables` go before both.
+
+    Its tables are there already, as from the second start on, unless it is to make all by itself.
+    """
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
     data_dir = Path(variables.get("NPU_PROXY_DATA_DIR") or folder / "data")
@@ -151,6 +154,8 @@ def start_server(
         "NPU_PROXY_GRPC_PORT": "0",
         **variables,
     }
+    if furnished and "DATABASE_URL" not in variables:
+        furnish(data_dir)
     log_path = folder / "server.log"
     flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows: so that Ctrl-Break reaches it alone
     with log_path.open("ab") as log:
@@ -190,9 +195,10 @@ def event_loop(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def server(event_loop: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A ready server that the tests share: leave it as it was found."""
+    """A ready server that the tests share: leave it as it was found. It has made all it needs by itself."""
     folder = tmp_path_factory.mktemp(f"server-{event_loop}")
-    running = start_server(folder, NPU_PROXY_EVENT_LOOP=event_loop, NPU_PROXY_GRPC_PORT=str(free_port()))
+    grpc = str(free_port())
+    running = start_server(folder, furnished=False, NPU_PROXY_EVENT_LOOP=event_loop, NPU_PROXY_GRPC_PORT=grpc)
     try:
         yield running.wait_until_ready()
     finally:
@@ -242,12 +248,16 @@ Serve = Callable[..., RunningServer]
 
 @pytest.fixture
 def serve(event_loop: str, tmp_path: Path) -> Iterator[Serve]:
-    """serve(arguments=(), ready=True, **variables): a server of the test's own, as many as it calls for."""
+    """serve(arguments=(), ready=True, furnished=True, **variables): a server of the test's own, as many as it wants."""
     started: list[RunningServer] = []
 
-    def start(arguments: Sequence[str] = (), ready: bool = True, **variables: str) -> RunningServer:
+    def start(
+        arguments: Sequence[str] = (), ready: bool = True, furnished: bool = True, **variables: str
+    ) -> RunningServer:
         folder = tmp_path / f"server{len(started)}"
-        running = start_server(folder, arguments, **{"NPU_PROXY_EVENT_LOOP": event_loop, **variables})
+        running = start_server(
+            folder, arguments, furnished=furnished, **{"NPU_PROXY_EVENT_LOOP": event_loop, **variables}
+        )
         started.append(running)
         return running.wait_until_ready() if ready else running
 

@@ -11,7 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from conftest import ROOT, RunningServer, environment
+from conftest import RunningServer
+from data_folders import ROOT, environment, furnish
 
 T = TypeVar("T")
 
@@ -25,7 +26,8 @@ def rows(server: RunningServer, query: str, *values: object) -> list[dict[str, A
 
 
 def manage(data_dir: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A command of another process on the same data folder."""
+    """A command of another process on the same data folder, or on one that a server has been started in before."""
+    furnish(data_dir)
     home = data_dir.parent / "home"
     home.mkdir(parents=True, exist_ok=True)
     return subprocess.run(

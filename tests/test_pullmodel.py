@@ -17,7 +17,8 @@ from typing import Any
 
 import hub_repositories as repositories
 import pytest
-from conftest import ROOT, RunningServer, environment
+from conftest import RunningServer
+from data_folders import ROOT, environment, furnish
 from hub_process import Hub
 from pull_streams import frames, models, opened, until, until_bytes, until_ended, until_row
 
@@ -31,8 +32,10 @@ LINUX = pytest.mark.skipif(sys.platform == "win32", reason="pseudo terminals and
 class Home:
     """A user's data folder and hub, and the command in it."""
 
-    def __init__(self, data_dir: Path, hub: Hub, **variables: str) -> None:
+    def __init__(self, data_dir: Path, hub: Hub, furnished: bool = True, **variables: str) -> None:
         self.data_dir = data_dir
+        if furnished:
+            furnish(data_dir)
         data_dir.parent.mkdir(parents=True, exist_ok=True)
         self._variables = {"NPU_PROXY_DATA_DIR": str(data_dir), "HF_ENDPOINT": hub.url, **variables}
 
@@ -90,7 +93,9 @@ def interrupted(process: subprocess.Popen[str]) -> str:
 # --- Alone --------------------------------------------------------------------------------------------------
 
 
-def test_a_script_gets_json_and_lines_that_say_how_far_it_is(home: Home, hub: Hub) -> None:
+def test_a_script_gets_json_and_lines_that_say_how_far_it_is(tmp_path: Path, hub: Hub) -> None:
+    """The first thing that ever runs for this user."""
+    home = Home(tmp_path / "data", hub, furnished=False)
     commit = repositories.chat(hub.root, "cli/chat")
     out, err = home.run("cli/chat", "all-minilm", "--json")
     pulled, shipped = json.loads(out)
