@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -135,27 +135,27 @@ def free_port() -> int:
 
 
 def start_server(
-    folder: Path,
-    arguments: Sequence[str] = (),
-    python: str = sys.executable,
-    furnished: bool = True,
-    **variables: str,
+    folder: Path, arguments: Sequence[str] = (), python: str = sys.executable, **variables: str
 ) -> RunningServer:
-    """Start it with its own data folder, on any free port, without gRPC; does not wait. `variables` go before both.
+    """As `start_first`, with a data folder whose tables are there already, as from the second start on."""
+    if "DATABASE_URL" not in variables:
+        furnish(data_folder(folder, variables))
+    return start_first(folder, arguments, python, **variables)
 
-    Its tables are there already, as from the second start on, unless it is to make all by itself.
-    """
+
+def start_first(
+    folder: Path, arguments: Sequence[str] = (), python: str = sys.executable, **variables: str
+) -> RunningServer:
+    """Start it with its own data folder, on any free port, without gRPC; does not wait. `variables` go before both."""
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
-    data_dir = Path(variables.get("NPU_PROXY_DATA_DIR") or folder / "data")
+    data_dir = data_folder(folder, variables)
     settings = {
         "NPU_PROXY_DATA_DIR": str(data_dir),
         "NPU_PROXY_PORT": "0",
         "NPU_PROXY_GRPC_PORT": "0",
         **variables,
     }
-    if furnished and "DATABASE_URL" not in variables:
-        furnish(data_dir)
     log_path = folder / "server.log"
     flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows: so that Ctrl-Break reaches it alone
     with log_path.open("ab") as log:
@@ -169,6 +169,10 @@ def start_server(
             creationflags=flags,
         )
     return RunningServer(process, data_dir, log_path)
+
+
+def data_folder(folder: Path, variables: Mapping[str, str]) -> Path:
+    return Path(variables.get("NPU_PROXY_DATA_DIR") or folder / "data")
 
 
 @pytest.fixture(scope="session")
@@ -198,7 +202,7 @@ def server(event_loop: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """A ready server that the tests share: leave it as it was found. It has made all it needs by itself."""
     folder = tmp_path_factory.mktemp(f"server-{event_loop}")
     grpc = str(free_port())
-    running = start_server(folder, furnished=False, NPU_PROXY_EVENT_LOOP=event_loop, NPU_PROXY_GRPC_PORT=grpc)
+    running = start_first(folder, NPU_PROXY_EVENT_LOOP=event_loop, NPU_PROXY_GRPC_PORT=grpc)
     try:
         yield running.wait_until_ready()
     finally:
@@ -248,16 +252,15 @@ Serve = Callable[..., RunningServer]
 
 @pytest.fixture
 def serve(event_loop: str, tmp_path: Path) -> Iterator[Serve]:
-    """serve(arguments=(), ready=True, furnished=True, **variables): a server of the test's own, as many as it wants."""
+    """serve(arguments=(), ready=True, first=False, **variables): a server of the test's own, as many as it wants."""
     started: list[RunningServer] = []
 
     def start(
-        arguments: Sequence[str] = (), ready: bool = True, furnished: bool = True, **variables: str
+        arguments: Sequence[str] = (), ready: bool = True, first: bool = False, **variables: str
     ) -> RunningServer:
         folder = tmp_path / f"server{len(started)}"
-        running = start_server(
-            folder, arguments, furnished=furnished, **{"NPU_PROXY_EVENT_LOOP": event_loop, **variables}
-        )
+        begin = start_first if first else start_server
+        running = begin(folder, arguments, **{"NPU_PROXY_EVENT_LOOP": event_loop, **variables})
         started.append(running)
         return running.wait_until_ready() if ready else running
 

@@ -32,10 +32,8 @@ LINUX = pytest.mark.skipif(sys.platform == "win32", reason="pseudo terminals and
 class Home:
     """A user's data folder and hub, and the command in it."""
 
-    def __init__(self, data_dir: Path, hub: Hub, furnished: bool = True, **variables: str) -> None:
+    def __init__(self, data_dir: Path, hub: Hub, **variables: str) -> None:
         self.data_dir = data_dir
-        if furnished:
-            furnish(data_dir)
         data_dir.parent.mkdir(parents=True, exist_ok=True)
         self._variables = {"NPU_PROXY_DATA_DIR": str(data_dir), "HF_ENDPOINT": hub.url, **variables}
 
@@ -78,6 +76,7 @@ class Home:
 
 @pytest.fixture
 def home(tmp_path: Path, hub: Hub) -> Home:
+    furnish(tmp_path / "data")
     return Home(tmp_path / "data", hub)
 
 
@@ -95,7 +94,7 @@ def interrupted(process: subprocess.Popen[str]) -> str:
 
 def test_a_script_gets_json_and_lines_that_say_how_far_it_is(tmp_path: Path, hub: Hub) -> None:
     """The first thing that ever runs for this user."""
-    home = Home(tmp_path / "data", hub, furnished=False)
+    home = Home(tmp_path / "data", hub)
     commit = repositories.chat(hub.root, "cli/chat")
     out, err = home.run("cli/chat", "all-minilm", "--json")
     pulled, shipped = json.loads(out)

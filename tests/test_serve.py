@@ -49,7 +49,7 @@ def only_line(result: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.loop
 def test_the_first_start_tells_a_new_user_everything_and_the_second_keeps_the_secret(serve: Serve) -> None:
-    first = serve(furnished=False)
+    first = serve(first=True)
     said = _banner(first)
     for part in (
         first.url,

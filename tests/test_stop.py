@@ -89,7 +89,7 @@ def test_after_a_kill_the_next_start_is_as_any_other(serve: Serve) -> None:
 @POSIX
 def test_ctrl_c_in_the_middle_of_the_start_prints_no_traceback(serve: Serve) -> None:
     for wait_s in (0.3, 0.6, 0.9):
-        server = serve(ready=False, furnished=False)
+        server = serve(ready=False, first=True)
         time.sleep(wait_s)
         family = server.descendants()
         server.process.send_signal(signal.SIGINT)
