@@ -19,6 +19,15 @@ from inference.types import ChatRequest, ToolCall
 
 ROUTE = Route(requested="NPU", routed="CPU", executed="CPU", reason="preferred")
 START = Start(route=ROUTE, model_digest="ab", prompt_tokens=12, queue_s=0.0, load_s=0.25)
+FINISH = Finish(
+    reason="stop",
+    prompt_tokens=12,
+    completion_tokens=3,
+    total_s=0.5,
+    load_s=0.0,
+    prefill_s=0.02,
+    decode_s=0.07,
+)
 URL = "http://encoder.test"
 
 _ODD = ("\n\n", "\r", "\r\n", "data: x", "event: y\n\n", "[DONE]", '"', "\\", "\x00", "\x1c", "\x0c", "\x85")

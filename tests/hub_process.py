@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from piped import piped
 
 SCRIPT = Path(__file__).with_name("hub_server.py")
 
@@ -48,17 +49,6 @@ class Hub:
 @contextmanager
 def running(root: Path) -> Iterator[Hub]:
     """The process; it ends with this one, whatever happens."""
-    process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin
-    assert process.stdout
-    try:
+    with piped([sys.executable, str(SCRIPT), str(root)]) as process:
+        assert process.stdout
         yield Hub(root, **json.loads(process.stdout.readline()))
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(10)
-        finally:
-            process.kill()
-            process.stdout.close()

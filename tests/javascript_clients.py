@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from piped import piped
 
 FOLDER = Path(__file__).with_name("clients")
 OLDEST_NODE = 20
@@ -83,25 +84,8 @@ class JavaScriptClient:
 @contextmanager
 def running(client: Literal["ollama", "openai", "anthropic"], url: str) -> Iterator[JavaScriptClient]:
     """Skips the test where Node is missing, except with CI set."""
-    process = subprocess.Popen(
-        [*installed(), "call.mjs", client, url],
-        cwd=FOLDER,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    )
-    assert process.stdin
-    assert process.stdout
-    try:
+    with piped([*installed(), "call.mjs", client, url], FOLDER) as process:
         yield JavaScriptClient(process, url)
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(10)
-        finally:
-            process.kill()
-            process.stdout.close()
 
 
 @cache

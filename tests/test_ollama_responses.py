@@ -7,25 +7,14 @@ from array import array
 from typing import Any
 
 import pytest
+from answers import FINISH, START
 
 from compat_api.ollama import responses
 from compat_api.ollama.responses import Encoder
 from compat_api.timestamps import Stamps, rfc3339
-from inference.events import Embeddings, Finish, ReasoningDelta, Start, TextDelta
-from inference.route_facts import Route
+from inference.events import Embeddings, ReasoningDelta, TextDelta
 from inference.types import EmbedRequest, ToolCall
 
-ROUTE = Route(requested="NPU", routed="CPU", executed="CPU", reason="preferred")
-START = Start(route=ROUTE, model_digest="ab", prompt_tokens=12, queue_s=0.0, load_s=0.25)
-FINISH = Finish(
-    reason="stop",
-    prompt_tokens=12,
-    completion_tokens=3,
-    total_s=0.5,
-    load_s=0.0,
-    prefill_s=0.02,
-    decode_s=0.07,
-)
 METRICS = (
     b'"total_duration":500000000,"prompt_eval_count":12,"prompt_eval_duration":20000000,"eval_count":3,'
     b'"eval_duration":70000000'

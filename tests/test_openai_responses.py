@@ -9,25 +9,14 @@ from array import array
 from typing import Any
 
 import pytest
+from answers import FINISH, START
 from msgspec import structs
 
 from compat_api.openai import responses
 from compat_api.openai.responses import ChatEncoder
-from inference.events import Embeddings, Finish, ReasoningDelta, Start, TextDelta
-from inference.route_facts import Route
+from inference.events import Embeddings, ReasoningDelta, TextDelta
 from inference.types import ChatRequest, EmbedRequest, ToolCall
 
-ROUTE = Route(requested="NPU", routed="CPU", executed="CPU", reason="preferred")
-START = Start(route=ROUTE, model_digest="ab", prompt_tokens=12, queue_s=0.0, load_s=0.0)
-FINISH = Finish(
-    reason="stop",
-    prompt_tokens=12,
-    completion_tokens=3,
-    total_s=0.5,
-    load_s=0.0,
-    prefill_s=0.02,
-    decode_s=0.07,
-)
 CALL = ToolCall("call_abcd1234", "f", {"a": 1})
 HEAD = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":5,"model":"Demo",'

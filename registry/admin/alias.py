@@ -10,9 +10,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from inference.errors import InferenceError
 from registry import names, store
-from registry.admin import cells
+from registry.admin import cells, name_fields
 from registry.models import Alias, Model
 
 if TYPE_CHECKING:
@@ -36,14 +35,7 @@ class AliasForm(_Form):
         """Beyond the grammar, which the table checks: no name that a model has, and no alias of an alias, so that
         none ever leads in a circle."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        parsed: dict[str, names.Name] = {}
-        for field in ("name", "target"):
-            if field in cleaned:
-                try:
-                    parsed[field] = names.parse(cleaned[field])
-                except InferenceError as error:
-                    self.add_error(field, str(error))
-        cleaned |= {field: name.display for field, name in parsed.items() if field in cleaned}
+        parsed = name_fields.parsed(self, cleaned, ("name", "target"))
         others = Alias.objects.exclude(pk=self.instance.pk)
         if "name" in parsed and (fault := _fault_of_name(parsed["name"], others)):
             self.add_error("name", fault)

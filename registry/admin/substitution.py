@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 
-from inference.errors import InferenceError
-from registry import names
+from registry.admin import name_fields
 from registry.models import Substitution
 
 if TYPE_CHECKING:
@@ -26,13 +25,8 @@ class SubstitutionForm(_Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        for field in ("model", "substitute"):
-            if field in cleaned:
-                try:
-                    cleaned[field] = names.parse(cleaned[field]).display
-                except InferenceError as error:
-                    self.add_error(field, str(error))
-        if cleaned.get("model", "").lower() == cleaned.get("substitute", " ").lower():
+        parsed = name_fields.parsed(self, cleaned, ("model", "substitute"))
+        if len({name.key for name in parsed.values()}) < len(parsed):
             self.add_error("substitute", "a model cannot stand in for itself")
         return cleaned
 
