@@ -71,6 +71,7 @@ _ANTHROPIC_TYPES = {
 }
 
 _THREAD_NOT_FOUND = "thread_not_found"
+_TOO_LONG = "context_length_exceeded"
 
 
 class Failure(NamedTuple):
@@ -84,6 +85,8 @@ class Failure(NamedTuple):
 
 def of(error: Exception, operation: Operation | None = None) -> Failure:
     """The failure that `error` becomes; what we did not raise on purpose is a 500 without details."""
+    if isinstance(error, inference_errors.RemoteTooLong):
+        return Failure(400, _brief(_too_long_there(error, operation)), _TOO_LONG, {})
     if isinstance(error, inference_errors.RemoteFailed):
         return Failure(error.status, _brief(str(error)), _code(error), _headers(error))
     for kind, status in _STATUS:
@@ -120,6 +123,12 @@ def _words(error: Exception, operation: Operation | None) -> str:
     return str(error)
 
 
+def _too_long_there(error: inference_errors.RemoteTooLong, operation: Operation | None) -> str:
+    """In the words of the caller's API, whatever API that server speaks."""
+    here = inference_errors.ContextLengthExceeded(error.prompt_tokens, error.limit)
+    return f"{_words(here, operation)} (said by {error.backend})"
+
+
 def _too_long(error: inference_errors.ContextLengthExceeded, operation: Operation) -> str:
     """In the words that clients look for: Claude Code compacts on Anthropic's, and reads both numbers out of them."""
     if operation.dialect == "ollama":
@@ -141,7 +150,7 @@ def _code(error: Exception) -> str | None:
         return _THREAD_NOT_FOUND
     if isinstance(error, inference_errors.RequestCancelled):
         return "request_cancelled"
-    return "context_length_exceeded" if isinstance(error, inference_errors.ContextLengthExceeded) else None
+    return _TOO_LONG if isinstance(error, inference_errors.ContextLengthExceeded) else None
 
 
 def _headers(error: Exception) -> dict[str, str]:

@@ -23,6 +23,7 @@
     ├── RequestLoop                 the request has been here before, through other servers
     └── RemoteFailed                another server did not answer as it should: away, broken, cut off, or full
         └── RemoteRefused           it judged the request itself: its status and its words
+            └── RemoteTooLong       the prompt exceeds its context; carries both numbers
 
 Which HTTP status each becomes is decided in `compat_api/errors.py`, nowhere else. Messages are shown to clients: they
 name the field, the value and the way out, and never a local path.
@@ -199,6 +200,15 @@ class RemoteRefused(RemoteFailed):
 
     def __init__(self, backend: str, status: int, message: str) -> None:
         super().__init__(backend, message, status=status)
+
+
+class RemoteTooLong(RemoteRefused):
+    """The prompt is too long for it, in whatever words it says so; a roomier backend may take it."""
+
+    def __init__(self, backend: str, status: int, message: str, prompt_tokens: int, limit: int) -> None:
+        super().__init__(backend, status, message)
+        self.prompt_tokens = prompt_tokens
+        self.limit = limit
 
 
 def runtime_words(text: str, *paths: str) -> str:

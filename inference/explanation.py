@@ -45,7 +45,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     by_score: bool
     """Else by the chain."""
     chain: tuple[str, ...]
-    """Most wanted first: the devices, then the other servers that have the model."""
+    """Of the candidates, most wanted first: the devices, then the other servers that have the model."""
     target: str
     stored_mode: str
     mode: str
@@ -75,7 +75,8 @@ def explain(facts: Facts, candidates: tuple[Candidate, ...], *, counted: bool = 
         plan, error = Plan(requested="", choices=()), str(refused)
     first = plan.choices[0] if plan.choices else None
     considered = tuple(_considered(facts, one, plan.costs.get(one.device), weights) for one in candidates)
-    chain = tuple(dict.fromkeys((*facts.preferred, *[one.device for one in candidates])))
+    known = [one.device for one in candidates]
+    chain = tuple(dict.fromkeys((*[name for name in facts.preferred if name in known], *known)))
     return Explanation(
         prompt_tokens=facts.prompt_tokens if counted else None, by_score=facts.by_score, chain=chain,
         target=facts.target,

@@ -20,6 +20,7 @@ from inference.errors import (
     QueueTimeout,
     RemoteFailed,
     RemoteRefused,
+    RemoteTooLong,
     WorkerDied,
 )
 from inference.events import Embeddings, Event
@@ -89,6 +90,8 @@ async def embed(backends: Mapping[str, Backend], job: EmbedJob, plan: Plan) -> E
 
 def _why_next(error: InferenceError) -> str | None:
     """The word for the reply; None: the next backend would say the same."""
+    if isinstance(error, RemoteTooLong):
+        return "capability"
     if isinstance(error, RemoteRefused) and error.status != _NO_SUCH_MODEL:
         return None
     if isinstance(error, RemoteFailed):

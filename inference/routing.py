@@ -63,9 +63,10 @@ def _at_home(facts: Facts, candidates: tuple[Candidate, ...]) -> tuple[Candidate
     here = tuple(candidate for candidate in candidates if candidate.local)
     away = [candidate.device for candidate in candidates if not candidate.local]
     if away and (not here or facts.target in away):
-        only = facts.target if facts.target in away else ", ".join(away)
+        named = (facts.target,) if facts.target in away else away
+        what = "is another server" if len(named) == 1 else "are other servers"
         raise NotAllowed(
-            f"this request is kept on this machine by {facts.remote_forbidden_by}, and {only} is another server"
+            f"this request is kept on this machine by {facts.remote_forbidden_by}, and {', '.join(named)} {what}"
         )
     return here
 

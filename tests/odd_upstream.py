@@ -1,7 +1,7 @@
 """Another server that speaks OpenAI's API and misbehaves as the first part of the path says: a process of its own.
 
     /good /slow /cut /early /fails /full /garbled /shape /endless /redirect /stranger /nolist /refuses /gone /breaks
-    /words /forever /pings /after /drips /hangs /stale
+    /words /forever /pings /after /drips /hangs /stale /long
 
 `GET /seen` lists what arrived, on either of its two ports. Run as a program it prints the ports and serves.
 """
@@ -134,8 +134,9 @@ class _Server:
         ends = ["Connection: close"] if mode == "hangs" else []
         return _whole("200 OK", json.dumps({"object": "list", "data": [{"id": "m"}]}).encode(), *ends)
 
-    async def _misbehave(self, mode: str, stream: bool, writer: asyncio.StreamWriter) -> None:
-        whole = {
+    def _at_once(self, mode: str, stream: bool) -> bytes | None:
+        """What is sent in one go; None for what takes its time."""
+        return {
             "good": _good(stream),
             "words": _good(stream),
             "stale": _good(stream),
@@ -148,10 +149,20 @@ class _Server:
                 "307 Temporary Redirect", b"", f"Location: http://127.0.0.1:{self.other_port}/good/x"
             ),
             "refuses": _whole("422 Unprocessable Entity", _error("temperature: is too hot")),
+            "long": _whole(
+                "400 Bad Request",
+                _error(
+                    "This model's maximum context length is 4096 tokens, however you requested 9005 tokens "
+                    "(9000 in your prompt; 5 for the completion)."
+                ),
+            ),
             "gone": _whole("404 Not Found", _error("no m here")),
             "early": SSE
             + _event({"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}),
         }.get(mode)
+
+    async def _misbehave(self, mode: str, stream: bool, writer: asyncio.StreamWriter) -> None:
+        whole = self._at_once(mode, stream)
         if whole is not None:
             writer.write(whole)
             await writer.drain()

@@ -9,10 +9,13 @@ import odd_upstream
 import pytest
 import test_remote_failures
 from engines import events_of, finish_of
+from msgspec import structs
 from test_remote_failures import chat, scenario, server
 
 from inference.engine import Engine
 from inference.errors import DeadlineExceeded, RemoteFailed
+from inference.events import Start
+from inference.route_facts import NO_LIMIT
 from inference.types import ModelSpec, Placement
 
 upstream = test_remote_failures.upstream
@@ -38,6 +41,29 @@ def test_tokens_that_came_in_one_read_tell_no_rate(upstream: odd_upstream.Upstre
             assert finish.decode_s == 0.0
         profile = engine.profiles.find(model, "good")
         assert profile is None or profile.tpot_s.count == 0
+
+
+def test_a_prompt_that_is_counted_here_is_bounded_by_the_context_of_the_model_here(
+    upstream: odd_upstream.Upstream,
+) -> None:
+    """The server's list says nothing of its context."""
+
+    @scenario(server(upstream, "good"))
+    async def _(engine: Engine, model: ModelSpec) -> None:
+        installed = structs.replace(model, remote=False, context_length=512)
+        (known,), (unknown,) = (engine.remotes.candidates(one, chat()) for one in (installed, model))
+        assert (known.limit_tokens, unknown.limit_tokens) == (512, NO_LIMIT)
+
+
+@pytest.mark.parametrize("passed", [True, False], ids=["passed", "translated"])
+def test_a_prompt_that_is_too_long_for_one_server_goes_to_the_next(
+    upstream: odd_upstream.Upstream, passed: bool
+) -> None:
+    @scenario(server(upstream, "long", priority=9), server(upstream, "good", priority=1))
+    async def _(engine: Engine, model: ModelSpec) -> None:
+        events = await events_of(engine, model, chat(passed=passed))
+        route = [event for event in events if isinstance(event, Start)][-1].route
+        assert (route.routed, route.fallback_reason) == ("good", "capability")
 
 
 def _posts(upstream: odd_upstream.Upstream, mode: str) -> int:

@@ -4,6 +4,7 @@ bare completions between two servers of ours."""
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +21,7 @@ from socket_client import dial
 
 ROWS = """
 from registry.models import Backend
-for mode in ("good", "cut", "refuses"):
+for mode in ("good", "cut", "refuses", "long"):
     url = {odd!r} + "/" + mode
     Backend.objects.create(name=mode, protocol="openai", url=url, aliases=f"{{mode}}/m=m")
 Backend.objects.create(name="twin", protocol="openai", url={twin!r}, aliases="twin/demo=demo:latest")
@@ -36,7 +37,9 @@ def front(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> It
             running.wait_until_ready()
             written = manage(running.data_dir, "shell", "-c", ROWS.format(odd=upstream.url, twin=server.url))
             assert written.returncode == 0, written.stderr
-            eventually(lambda: {"good/m", "cut/m", "refuses/m", "twin/demo"} <= _models(running) or None)
+            eventually(
+                lambda: {"good/m", "cut/m", "refuses/m", "long/m", "twin/demo"} <= _models(running) or None
+            )
             yield running
         finally:
             running.stop()
@@ -82,6 +85,32 @@ def test_an_error_after_the_first_token_has_its_code_and_what_is_known_so_far(fr
     assert (error["ttft_ms"], error["token_count"]) == (token["ttft_ms"], 1)
     assert error["total_time_ms"] >= error["ttft_ms"]
     assert (refused["code"], "ttft_ms" in refused) == ("invalid_request", False)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/v1/messages", "prompt is too long: 9000 tokens > 4096 maximum (said by long)"),
+        (
+            "/v1/chat/completions",
+            "maximum context length is 4096 tokens. However, your messages resulted in 9000",
+        ),
+        ("/api/chat", "the prompt has 9000 tokens, the context holds 4096"),
+    ],
+)
+def test_a_server_that_finds_a_prompt_too_long_is_quoted_in_the_callers_words(
+    front: RunningServer, path: str, words: str
+) -> None:
+    body = {"model": "long/m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 5}
+    request = urllib.request.Request(f"{front.url}{path}", json.dumps(body).encode())
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=60)
+    with refused.value as answer:
+        told = json.load(answer)["error"]
+    assert answer.status == 400
+    assert words in (told if isinstance(told, str) else told["message"])
+    if path == "/v1/chat/completions":
+        assert told["code"] == "context_length_exceeded"
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])

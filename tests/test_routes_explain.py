@@ -65,7 +65,7 @@ FEW = structs.replace(BOX, device="attic", incapable="takes no images")
         (
             facts(),
             (structs.replace(CPU, wait_s=9), BOX),
-            "box is the first of NPU, GPU, CPU, box that can begin within 2 s",
+            "box is the first of CPU, box that can begin within 2 s",
         ),
         (facts(preferred=()), (AWAY,), "no server can answer now: cellar: it cannot be reached"),
         (facts(preferred=()), (FEW,), "attic takes no images"),

@@ -12,6 +12,7 @@ from conftest import RunningServer, Serve
 from compat_api import errors
 from compat_api.urls import OPERATIONS
 from inference import errors as raised
+from inference.backends.upstream import too_long
 
 NAMED = {operation.name: operation for operation in OPERATIONS}
 
@@ -77,6 +78,27 @@ def test_a_prompt_that_fits_nowhere_has_both_numbers_in_either_dialect() -> None
     uncounted = raised.ContextLengthExceeded(5000, 4096, at_least=True)
     words = errors.of(uncounted, NAMED["anthropic.messages"]).message
     assert words == "prompt is too long: 5000 tokens > 4096 maximum (counted so far)"
+
+
+@pytest.mark.parametrize(
+    ("said", "numbers"),
+    [
+        ("This model's maximum context length is 9 tokens. However, your messages resulted in 12 tokens.", (12, 9)),
+        ("This model's maximum context length is 9 tokens. However, you requested 14 tokens (12 in the messages, 2 in "
+         "the completion).", (12, 9)),
+        ("prompt is too long: 12 tokens > 9 maximum", (12, 9)),
+        (str(raised.ContextLengthExceeded(12, 9)), (12, 9)),
+        ("request (12 tokens) exceeds the available context size (9 tokens), try increasing it", (12, 9)),
+        ("This model's maximum context length is 9 tokens. However, you requested 14 tokens (3 in the messages, 11 in "
+         "the completion).", None),
+        ("temperature: is too hot", None),
+    ],
+)  # fmt: skip
+def test_the_words_of_every_server_for_a_prompt_that_is_too_long_are_known(
+    said: str, numbers: tuple[int, int] | None
+) -> None:
+    found = too_long(said)
+    assert numbers == found
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -16,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from inference.errors import RemoteFailed, RemoteRefused
+from inference.errors import RemoteFailed, RemoteRefused, RemoteTooLong
 from inference.remote import RemoteSpec
 
 REQUEST_ID = "X-NPU-Proxy-Request-ID"
@@ -36,6 +37,21 @@ _KEY_REFUSED = (401, 403)
 _FULL = (429, 503, 529)
 _OWN_FAULTS = (402, 407, 408)
 """Statuses below 500 that say nothing of the request."""
+_UNFIT = (400, 413, 422)
+_TOO_LONG = (
+    re.compile(
+        r"maximum context length is (?P<limit>\d{1,9}) tokens.{0,80}resulted in (?:at least )?(?P<tokens>\d{1,9})"
+    ),
+    re.compile(
+        r"maximum context length is (?P<limit>\d{1,9}) tokens.{0,80}\((?P<tokens>\d{1,9}) in (?:the|your) "
+    ),
+    re.compile(r"prompt is too long: (?P<tokens>\d{1,9}) tokens > (?P<limit>\d{1,9})"),
+    re.compile(r"prompt has (?:at least )?(?P<tokens>\d{1,9}) tokens, the context holds (?P<limit>\d{1,9})"),
+    re.compile(
+        r"\((?P<tokens>\d{1,9}) tokens\) exceeds the available context size \((?P<limit>\d{1,9}) tokens"
+    ),
+)
+"""How OpenAI, vLLM and llama-cpp-python, Anthropic, this program and llama-server say that a prompt is too long."""
 
 
 class Session:
@@ -206,7 +222,18 @@ def judged(backend: str, response: aiohttp.ClientResponse, said: str) -> RemoteF
         return RemoteFailed(backend, f"it failed with {status}: {said or _phrase(status)}")
     if status < 300:
         return RemoteFailed(backend, f"it answers {status} where 200 is expected")
+    if status in _UNFIT and (numbers := too_long(said)):
+        return RemoteTooLong(backend, status, said, *numbers)
     return RemoteRefused(backend, status, said or _phrase(status))
+
+
+def too_long(said: str) -> tuple[int, int] | None:
+    """Prompt tokens and what the context holds, where these words say that the one exceeds the other."""
+    for pattern in _TOO_LONG:
+        if found := pattern.search(said):
+            tokens, limit = int(found["tokens"]), int(found["limit"])
+            return (tokens, limit) if tokens >= limit else None
+    return None
 
 
 def retry_after_s(value: str) -> float | None:

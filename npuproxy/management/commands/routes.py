@@ -48,7 +48,8 @@ class Command(VerbCommand):
         if as_json:
             self.print_json(answer)
             return
-        self.stdout.write(f"{answer['winner'] or 'Nobody'}: {answer['why'].rstrip('.')}.")
+        why = answer["why"] if answer["why"].endswith((".", "?")) else f"{answer['why']}."
+        self.stdout.write(f"{answer['winner'] or 'Nobody'}: {why}")
         self.stdout.write(", ".join(_circumstances(answer)))
         if answer["load_in_background"]:
             self.stdout.write(f"{answer['load_in_background']} would load meanwhile")
@@ -92,6 +93,8 @@ def _circumstances(answer: Answer) -> list[str]:
     tokens, mode = answer["prompt_tokens"], answer["mode"]
     counted = "prompt not counted, as only other servers have the model" if tokens is None else ""
     by_chain = f"by the chain {' → '.join(answer['chain'])}" if answer["chain"] else ""
+    if answer["target"] and answer["target"] == answer["winner"]:
+        by_chain = "as asked for"
     stands_for = "" if mode == answer["effective_mode"] else f" (now {answer['effective_mode']})"
     return [
         counted or f"{tokens} prompt token{'' if tokens == 1 else 's'}",
