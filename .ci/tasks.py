@@ -94,7 +94,11 @@ def test(arguments: list[str]) -> int:
     if os.environ.get("CI") and not arguments:
         install_clients()  # takes minutes; elsewhere their tests run once `make test-clients` has installed them
     # A test waits for processes and clocks a third of its time: one more at a time than there are cores.
-    whole = [] if arguments else ["-n", str(min(4, os.cpu_count() or 2) + 1), "--dist", "worksteal"]
+    whole = (
+        []
+        if arguments
+        else ["-n", str(min(4, os.cpu_count() or 2) + 1), "--dist", "worksteal", "--tb", "short"]
+    )
     # A thousand processes are started: without its bytecode each would compile the program anew.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if arguments or not os.environ.get(
@@ -119,15 +123,18 @@ def test_clients(arguments: list[str]) -> int:
 
 
 def tee(command: list[str]) -> tuple[str, int]:
-    """Run it, show what it prints, and return its last line."""
-    closing = ""
+    """Run it, show what it prints, and return each test that failed, by pytest's words, and the last line."""
+    failed, closing = [], ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            sys.stdout.buffer.write(line)
+        for data in process.stdout:
+            sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
-            closing = line.decode(errors="replace").strip() or closing
-    return closing, process.returncode
+            line = data.decode(errors="replace").strip()
+            if line.startswith(("FAILED tests/", "ERROR tests/")):
+                failed.append(line[:300])
+            closing = line or closing
+    return "\n".join([*failed, closing]), process.returncode
 
 
 def bench(arguments: list[str]) -> int:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,6 +47,8 @@ pytest.MonkeyPatch().setattr("httpx._transports.default.create_ssl_context", cac
 
 READY_S = 60.0
 STOP_S = 25.0
+LAST_LINES = 40
+"""Of a server's log, where a test failed."""
 LOOPS = ("auto", "selector")
 
 
@@ -114,6 +116,23 @@ class RunningServer:
             pytest.fail(f"the server did not stop within {STOP_S} s:\n{self.log()[-4000:]}")
         finally:
             check_all_gone(family, self.log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Behind the words of a test that failed stand the last lines of every server that it had."""
+    report = yield
+    if report.failed:
+        given: dict[str, object] = getattr(item, "funcargs", {})
+        logs = {value.log_path for value in given.values() if isinstance(value, RunningServer)}
+        if isinstance(folder := given.get("tmp_path"), Path):
+            logs |= set(folder.glob("*/server.log"))
+        for path in sorted(logs):
+            last = path.read_text("utf-8", errors="replace").splitlines()[-LAST_LINES:]
+            report.sections.append((f"{path.parent.name}/{path.name}", "\n".join(last)))
+    return report
 
 
 def check_all_gone(
