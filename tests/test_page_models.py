@@ -82,6 +82,24 @@ def test_images_are_chosen_and_pasted_where_the_model_sees_them(page: Page) -> N
     expect(page.locator("#pending img")).to_have_count(0)
 
 
+KEEP = """async image => {
+  const kept = await import("/static/page/conversations.js");
+  const messages = [{role: "user", content: "a large one", images: [image]}, {role: "assistant", content: "seen"}];
+  return kept.keep({id: "1", title: "", at: 1, messages});
+}"""
+
+
+def test_a_conversation_with_images_that_the_browser_has_no_room_for_is_kept_without_them(page: Page) -> None:
+    assert page.evaluate(KEEP, "A" * 1000) == ""
+    assert "images" in page.evaluate("localStorage.getItem('npuproxy.conversations')")
+    assert "the texts are kept" in page.evaluate(KEEP, "A" * 8_000_000)
+    kept = json.loads(page.evaluate("localStorage.getItem('npuproxy.conversations')"))
+    assert kept[0]["messages"] == [
+        {"role": "user", "content": "a large one"},
+        {"role": "assistant", "content": "seen"},
+    ]
+
+
 def test_models_of_another_server_are_listed_under_its_name_and_asked_unless_that_is_forbidden(
     front: RunningServer, page: Page, tmp_path: Path
 ) -> None:

@@ -111,7 +111,8 @@ async function answer() {
     delete message.busy;
     running = null;
     working(false);
-    if (!store.keep(conversation)) say("this browser has no room for the conversation: it is not kept", true);
+    const lost = store.keep(conversation);
+    if (lost) say(lost, true);
     if (conversation === current) drawAll();
   }
 }

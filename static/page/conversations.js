@@ -3,6 +3,8 @@
 // A conversation: {id, title, at, messages}; a message: {role, content, thinking?, tool_calls?, tool_name?, images?,
 // facts?, sent?}. `sent` is the request that an answer came of, for its program text.
 
+import { shortened } from "./snippets.js";
+
 const PLACE = "npuproxy.conversations";
 const MOST = 100;
 
@@ -25,7 +27,7 @@ export function fresh() {
   return { id: crypto.getRandomValues(new Uint32Array(2)).join(""), title: "", at: Date.now(), messages: [] };
 }
 
-/** False where the browser has no room: what is on the screen stays, and is not kept. */
+/** Words where the browser has no room for all of it: what is on the screen stays, and is not kept; '' where it has. */
 export function keep(conversation) {
   conversation.at = Date.now();
   const first = conversation.messages.find((message) => message.role === "user");
@@ -39,13 +41,26 @@ export function remove(conversation) {
   write();
 }
 
+/** A request's own copy of the images is never kept; those of the messages go before the texts do. */
 function write() {
-  try {
-    localStorage.setItem(PLACE, JSON.stringify(all));
-    return true;
-  } catch {
-    return false;
+  const kept = [[withImages, ""], [withoutImages, "this browser has no room for the images: the texts are kept"]];
+  for (const [part, words] of kept) {
+    try {
+      localStorage.setItem(PLACE, JSON.stringify(all.map((one) => ({ ...one, messages: one.messages.map(part) }))));
+      return words;
+    } catch {
+      // the quota
+    }
   }
+  return "this browser has no room for the conversation: it is not kept";
+}
+
+function withImages(message) {
+  return message.sent ? { ...message, sent: { ...message.sent, body: shortened(message.sent.body) } } : message;
+}
+
+function withoutImages({ images, ...message }) {
+  return withImages(message);
 }
 
 /** As a file of the browser's own. */

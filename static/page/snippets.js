@@ -11,7 +11,7 @@ export function snippets(sent) {
 }
 
 /** Images would fill the page. */
-function shortened(body) {
+export function shortened(body) {
   const messages = body.messages.map((message) =>
     message.images ? { ...message, images: message.images.map(() => "BASE64") } : message,
   );
