@@ -262,7 +262,7 @@ DEBUG = False
 ALLOWED_HOSTS = ["*"]  # the gate checks Host before Django sees a request
 INSTALLED_APPS = [
     # No "daphne" here: it would install Twisted's reactor at import, before server.py has made its loop.
-    "django.contrib.admin",
+    "npuproxy.apps.NpuproxyAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

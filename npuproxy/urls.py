@@ -23,10 +23,6 @@ _OTHERS = ("admin/", "rest_framework/")
 
 View = Callable[[HttpRequest], HttpResponse]
 
-admin.site.site_header = admin.site.site_title = "npuproxy"
-admin.site.index_title = "What this server knows"
-admin.site.site_url = "/status"
-
 
 def read_only(view: View) -> View:
     """GET and HEAD alone. Before Django's CSRF check, whose page would speak of cookies to a wrong method."""

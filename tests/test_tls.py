@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import httpx
 import pytest
+import test_page_headers as page_headers
 from certificates import Authority
 from conftest import LOOPS, ROOT, RunningServer, Serve, environment, start_server
 
@@ -77,6 +78,13 @@ def test_https_carries_whole_answers_streams_and_refusals(secured: Secured) -> N
         assert (refused.status_code, "NPU_PROXY_MAX_BODY" in refused.json()["error"]) == (413, True)
         assert client.get("/api/tags", headers={"Host": "evil.test"}).status_code == 403
         assert "Secure" in client.get("/admin/login/").headers["set-cookie"]
+
+
+def test_pages_over_https_have_their_headers_and_cookies_that_stay_there(secured: Secured) -> None:
+    with httpx.Client(
+        base_url=secured.server.url, verify=secured.context, trust_env=False, timeout=60
+    ) as client:
+        page_headers.hold(client, secure=True)
 
 
 def test_a_slow_reader_of_https_gets_every_byte(secured: Secured) -> None:
