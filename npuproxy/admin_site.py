@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse
 
 from npuproxy.page.policy import ADMIN_POLICY
-
-View = Callable[..., Any]
 
 
 class Site(AdminSite):
@@ -20,7 +17,7 @@ class Site(AdminSite):
     index_title = "What this server knows"
     site_url = "/status"
 
-    def admin_view(self, view: View, cacheable: bool = False) -> View:
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         inner = super().admin_view(view, cacheable)
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
