@@ -46,6 +46,8 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
     key: Key | None
     """Whose bounds hold, if any; the gate has judged it."""
     log: RequestLog
+    push: Callable[[bytes], bool] | None
+    """A part of a stream straight to the connection; False: `writable` is to be waited for. None: only messages go."""
 
     async def handle(self, body: bytes) -> None:
         """The work; whatever it raises becomes the dialect's error."""
@@ -62,6 +64,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         self.request_id = scope["npuproxy.request_id"]
         self.key = scope.get("npuproxy.key")
         self.log = RequestLog(self.request_id, scope["method"], scope["path"], self.operation, self.key)
+        self.push = scope.get("npuproxy.push")
         self._writable = scope.get("npuproxy.writable")
         self._started = False
         self._client_gone = self._cancelled = False
@@ -164,7 +167,17 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
     async def write(self, data: bytes) -> None:
         """A part of a stream, and one send; returns when the transport can take more, so a slow reader holds back only
         itself."""
+        if self.push is not None:
+            if not self.push(unbroken(data)):
+                await self.writable()
+            return
         await self.base_send({"type": "http.response.body", "body": unbroken(data), "more_body": True})
+        if self._writable is not None:
+            await self._writable()
+
+    async def writable(self) -> None:
+        """Returns when the client has read, or has gone: whoever works for it is cancelled then."""
+        await asyncio.sleep(0)
         if self._writable is not None:
             await self._writable()
 

@@ -10,13 +10,14 @@ from contextlib import aclosing
 
 from compat_api import anthropic, headers, ollama, openai
 from compat_api.consumer import InferenceConsumer, off_loop
-from compat_api.dialect import JSON_UTF8, Dialect, Encoder, Preload, Several
+from compat_api.dialect import JSON_UTF8, Dialect, Encoder, Preload, Several, unbroken
 from compat_api.errors import Failure, Headers
 from compat_api.several import merged
 from compat_api.unread import passing_on
 from inference import engine
 from inference.errors import BadRequest, CapabilityMissing, ContextLengthExceeded, WorkerDied
 from inference.events import Event, Finish, Passed, Start
+from inference.relay import Relay
 from inference.types import ChatRequest, ModelSpec
 from registry import store
 
@@ -102,7 +103,19 @@ class GenerationConsumer(InferenceConsumer):
                 return data
             if data:
                 await self.write(data)
+            if self.start.relay is not None:
+                await self._relayed(self.start.relay, encode)
             batch = await _next(batches)
+
+    async def _relayed(self, relay: Relay, encode: Callable[[Event], bytes]) -> None:
+        """Where nothing stands between the answer and the connection, its parts go on as they come."""
+        if (push := self.push) is not None:
+
+            def take(events: list[Event]) -> bool:
+                data = b"".join([encode(event) for event in events])
+                return not data or push(unbroken(data))
+
+            await relay.into(take, self.writable)
 
     async def _whole(self, dialect: Dialect, spec: ModelSpec, request: ChatRequest) -> None:
         async with aclosing(engine.current().generate(spec, request)) as batches:

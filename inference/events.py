@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from inference.meter import Meter
+from inference.relay import Relay
 from inference.route_facts import Route
 from inference.shown_token import Token
 from inference.types import ToolCall
@@ -34,6 +35,8 @@ class Start(Struct, frozen=True, kw_only=True, tag="start"):
     counted: bool = True
     """False: `prompt_tokens` is not known before the answer has ended."""
     meter: Meter = msgspec.field(default_factory=Meter)
+    relay: Relay | None = None
+    """Another way to the events between the first token's and the last ones, for who wants it."""
 
 
 class TextDelta(Struct, frozen=True, tag="text"):

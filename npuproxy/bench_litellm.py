@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -24,9 +24,9 @@ from inference.bench import Row
 from inference.bench_rows import Stage
 from inference.bench_sides import BenchError
 from inference.bench_table import Aim, Quantity, Result, of_rounds
-from npuproxy.bench_client import Client
+from npuproxy.bench_client import Client, Exchange
 from npuproxy.bench_forward import CLIENTS, OLLAMA, OPENAI, Started, asked, chat, check, server_of
-from npuproxy.bench_upstream import MODEL
+from npuproxy.bench_upstream import MODEL, TOKEN_END
 
 START_S: Final = 120.0
 WITHOUT_KEY: Final = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
@@ -121,7 +121,17 @@ def _rates(stage: Stage, client: Client, path: str) -> Rates:
     began = time.perf_counter()
     client.exchange(exchanges)
     check(exchanges)
+    _check_whole(exchanges, tokens)
     return Rates(requests, tokens * CLIENTS / (time.perf_counter() - began))
+
+
+def _check_whole(exchanges: Sequence[Exchange], tokens: int) -> None:
+    """Raises BenchError for a stream that broke."""
+    for exchange in exchanges:
+        if (came := exchange.data.count(TOKEN_END)) != tokens:
+            raise BenchError(
+                f"{came} of {tokens} tokens came: {exchange.data[-300:].decode(errors='replace')}"
+            )
 
 
 ROW: Final = Row((REQUESTS, TOKENS, TOKENS_TRANSLATED), beside_litellm)

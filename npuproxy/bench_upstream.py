@@ -32,11 +32,15 @@ def _sse(payload: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(line), line)
 
 
-_CHUNK: Final = _sse(
-    json.dumps(
-        _answer(delta={"content": " token"}, finish_reason=None) | {"object": "chat.completion.chunk"}
-    ).encode()
-)
+def _token(text: str) -> bytes:
+    delta = _answer(delta={"content": text}, finish_reason=None)
+    return _sse(json.dumps(delta | {"object": "chat.completion.chunk"}).encode())
+
+
+_TOKENS: Final = _token(" token"), _token(" Token")
+"""In turn: LiteLLM's proxy ends a stream that says the same a hundred times."""
+TOKEN_END: Final = b'oken"'
+"""In the JSON of each."""
 _LAST: Final = (
     _sse(json.dumps(_answer(delta={}, finish_reason="stop") | {"object": "chat.completion.chunk"}).encode())
     + _sse(b"[DONE]")
@@ -107,7 +111,9 @@ class Upstream(asyncio.Protocol):
         while left:
             count = 1 if pause_s else min(left, BURST)
             await self._writable.wait()
-            self._write(_CHUNK * count)
+            self._write(
+                _TOKENS[left % 2] if pause_s else b"".join(_TOKENS) * (count // 2) + _TOKENS[0] * (count % 2)
+            )
             left -= count
             due += pause_s
             await asyncio.sleep(max(0.0, due - loop.time()))

@@ -101,17 +101,20 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         self._held = []
 
     def flush(self) -> None:
+        held, self._held = self._held, None
+        if held:
+            self.send(b"".join(held))
+
+    def send(self, data: bytes) -> None:
         """To the socket at once while nothing waits before it. Twisted would send in the reactor's next turn,
         which costs each token two changes of what is polled.
         """
-        held, self._held = self._held, None
-        if not held:
-            return
-        data, transport = b"".join(held), self.transport
+        transport = self.transport
         if self._plain and transport.connected and not (transport.dataBuffer or transport._tempDataLen):
             with suppress(OSError):  # the transport meets it again, and knows what to do
                 data = data[transport.socket.send(data) :]
-        transport.write(data)
+        if data:
+            transport.write(data)
 
     def write(self, data: bytes) -> None:
         self.writeSequence((data,))

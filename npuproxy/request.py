@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from daphne.http_protocol import WebRequest
 from twisted.internet.interfaces import IPushProducer
+from twisted.web import http
 from zope.interface import implementer
 
 from npuproxy.upload import Received, Upload, UploadFailed
 
 if TYPE_CHECKING:
     from npuproxy.channel import Channel
+
+
+_write = http.Request.write
+"""Twisted looks each name of this module up anew, for names that are deprecated."""
 
 
 @implementer(IPushProducer)
@@ -127,6 +132,22 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
                 super().handle_reply(message)
             finally:
                 channel.flush()
+
+    def push(self, data: bytes) -> bool:
+        """A part of the body, as `handle_reply` sends it, without a message and its way through the application's
+        layers. False: the client has to read first, or is gone; `flow.writable` is to be waited for."""
+        channel = self.channel
+        if self.finished or channel is None:
+            return False
+        if self.startedWriting and self.chunked and data:
+            channel.send(b"%x\r\n%b\r\n" % (len(data), data))
+            return self.flow.is_open
+        channel.hold()
+        try:
+            _write(self, data)  # the head goes with it
+        finally:
+            channel.flush()
+        return self.flow.is_open
 
     def handle_exception(self, exception: BaseException) -> None:
         """The application broke: an error if nothing was sent, else a cut, never half an answer that looks

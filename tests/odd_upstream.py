@@ -177,6 +177,12 @@ class _Server:
                 b"data: " + _error("the card is gone") + b"\n\n" if mode == "breaks" else b'data: {"id":"c"'
             )
             writer.close()
+        elif mode in ("apart", "stalls"):
+            for event in _good(stream=True).split(b"\n\n")[:-1]:
+                writer.write(event + b"\n\n")
+                await writer.drain()
+                await asyncio.sleep(600 if mode == "stalls" and b"delta" in event else 0.02)
+            writer.close()
         elif mode == "forever":
             writer.write(SSE)
             while True:

@@ -11,6 +11,7 @@ import orjson
 from inference.backend import ChatJob, left_s
 from inference.backends import passing, upstream
 from inference.backends.passing import Names, Scan
+from inference.backends.relay import StreamRelay
 from inference.backends.wire import Ended, Reader, WireError
 from inference.errors import DeadlineExceeded, RemoteFailed
 from inference.events import Event, Finish, Passed
@@ -45,6 +46,10 @@ class Exchange:
         """What has come, the first token at the first call, Finish at last. Raises RemoteFailed."""
         raise NotImplementedError
 
+    def relay(self) -> StreamRelay | None:
+        """Another way to all between the first token and the last events; None where those are the same."""
+        return None
+
     def close(self) -> None:
         """At the end in whatever way. A connection whose answer was not read to its end is closed, which tells the
         other server to stop."""
@@ -78,7 +83,6 @@ class Exchange:
             self._first_at, self.first_tokens = time.perf_counter(), self.meter.completion_tokens
 
     def _finish(self, ended: Ended) -> Finish:
-        self.finished = True
         now = time.perf_counter()
         first = self._first_at or now
         if ended.completion_tokens is not None:
@@ -105,30 +109,46 @@ class Exchange:
         return RemoteFailed(self._spec.id, what)
 
 
-class PassedStream(Exchange):
+class Streamed(Exchange):
+    """Piece by piece."""
+
+    _relay: StreamRelay | None = None
+
+    async def next(self) -> list[Event]:
+        events = self._relay.left() if self._relay is not None else []
+        while not events:
+            events = self._events(await self._read())
+        self.finished = isinstance(events[-1], Finish)
+        return events
+
+    def relay(self) -> StreamRelay:
+        self._relay = StreamRelay(self._spec, self._response, self._events)
+        return self._relay
+
+    def _events(self, data: bytes) -> list[Event]:
+        """What these bytes complete, b'' being the end of the body. Raises RemoteFailed."""
+        raise NotImplementedError
+
+
+class PassedStream(Streamed):
     """Each read of the socket is one event, but that it ends where an event of the stream does."""
 
     scan: Scan
 
-    async def next(self) -> list[Event]:
+    def _events(self, data: bytes) -> list[Event]:
         scan = self.scan
-        while data := await self._read():
-            passed = scan.feed(data)
-            if scan.complete:
-                return self._last(passed)
-            if passed:
-                self.meter.completion_tokens = scan.tokens
+        passed = scan.feed(data) if data else scan.rest()
+        if scan.complete:
+            if not self._first_at:
                 self._begun()
-                return [Passed(passed)]
-        passed = scan.rest()
-        if not scan.complete:
+            return [Passed(passed), self._finish(scan.usage())]
+        if not data:
             raise self._broken("it ended the answer before it was complete")
-        return self._last(passed)
-
-    def _last(self, passed: bytes) -> list[Event]:
-        if not self._first_at:
-            self._begun()
-        return [Passed(passed), self._finish(self.scan.usage())]
+        if not passed:
+            return []
+        self.meter.completion_tokens = scan.tokens
+        self._begun()
+        return [Passed(passed)]
 
 
 class PassedWhole(Exchange):
@@ -153,42 +173,41 @@ class PassedWhole(Exchange):
             raise self._broken(passing.error_words(answer) or "it failed")
         if not isinstance(answer, dict) or self.path.answer not in answer:
             raise self._broken("its answer is not what this API sends")
+        self.finished = True
         return [Passed(self.names.back(body)), self._finish(passing.usage_in(body))]
 
 
-class Translated(Exchange):
+class Translated(Streamed):
     """From another API than the caller's."""
 
     reader: Reader
 
     async def next(self) -> list[Event]:
         if self._job.request.stream:
-            return await self._next()
+            return await super().next()
         try:  # nobody sees what comes meanwhile, so nobody would leave
             async with asyncio.timeout(self._spec.whole_s):
-                return await self._next()
+                return await super().next()
         except TimeoutError:
             within = f"nothing but signs of life came for {self._spec.whole_s:g} s"
             raise RemoteFailed(self._spec.id, within, status=504) from None
 
-    async def _next(self) -> list[Event]:
+    def _events(self, data: bytes) -> list[Event]:
+        try:
+            read = self.reader.feed(data) if data else self.reader.end()
+        except WireError as error:
+            raise self._broken(str(error)) from None
         events: list[Event] = []
-        while not events:
-            data = await self._read()
-            try:
-                read = self.reader.feed(data) if data else self.reader.end()
-            except WireError as error:
-                raise self._broken(str(error)) from None
-            for delta in read:
-                if isinstance(delta, Ended):
-                    if not self._first_at:
-                        self._begun()
-                    events.append(self._finish(delta))
-                else:
-                    self.meter.completion_tokens += 1
-                    events.append(delta)
-            if not data and not self.finished:
-                raise self._broken("it ended the answer before it was complete")
-        if not self.finished:
+        for delta in read:
+            if isinstance(delta, Ended):
+                if not self._first_at:
+                    self._begun()
+                events.append(self._finish(delta))
+                return events
+            self.meter.completion_tokens += 1
+            events.append(delta)
+        if not data:
+            raise self._broken("it ended the answer before it was complete")
+        if events:
             self._begun()
         return events

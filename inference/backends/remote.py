@@ -322,7 +322,7 @@ class RemoteBackend:
             route=structs.replace(route, executed=executed(self.id, told.get("X-NPU-Proxy-Device", ""))),
             model_digest=told.get("X-NPU-Proxy-Model", "") or (offer.listed.digest if offer else ""),
             prompt_tokens=(int(counted) if counted.isdigit() else len(job.prompt_ids)) if known else 0,
-            counted=known, queue_s=queue_s, load_s=0.0, meter=exchange.meter,
+            counted=known, queue_s=queue_s, load_s=0.0, meter=exchange.meter, relay=exchange.relay(),
             truncated_messages=job.truncated_messages,
         )  # fmt: skip
 

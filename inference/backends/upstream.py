@@ -9,13 +9,15 @@ import asyncio
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from time import time
 from typing import Any
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
 from inference.errors import RemoteFailed, RemoteRefused, RemoteTooLong
 from inference.remote import RemoteSpec
@@ -54,12 +56,41 @@ _TOO_LONG = (
 """How OpenAI, vLLM and llama-cpp-python, Anthropic, this program and llama-server say that a prompt is too long."""
 
 
+class Connection(ResponseHandler):
+    """aiohttp's own, that also says when something has come, after it was read: bytes, their end or a fault."""
+
+    on_data: Callable[[], None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.on_data is not None:
+            self.on_data()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.on_data is not None:
+            self.on_data()
+
+
+def _connector() -> aiohttp.TCPConnector:
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ttl_dns_cache=30)
+    loop = asyncio.get_running_loop()
+    connector._factory = partial(Connection, loop=loop)  # type: ignore[assignment]  # no public place for it
+    return connector
+
+
+def connection_of(response: aiohttp.ClientResponse) -> Connection | None:
+    """None once the body has come whole: the connection may be another request's then."""
+    protocol = response.connection.protocol if response.connection is not None else None
+    return protocol if isinstance(protocol, Connection) else None
+
+
 class Session:
     """Made on the event loop. Follows no redirect, keeps no cookie, asks no proxy of the environment."""
 
     def __init__(self) -> None:
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ttl_dns_cache=30),
+            connector=_connector(),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
             trace_configs=[_watching_connections()],
@@ -152,9 +183,25 @@ async def read(backend: RemoteSpec, response: aiohttp.ClientResponse, within_s: 
         async with asyncio.timeout(within_s):
             return await response.content.readany()
     except TimeoutError:
-        raise RemoteFailed(backend.id, f"nothing came for {within_s:g} s", status=504) from None
+        raise silent(backend, within_s) from None
     except (aiohttp.ClientError, OSError, ValueError):
-        raise RemoteFailed(backend.id, "it ended the answer before it was complete") from None
+        raise _cut(backend) from None
+
+
+def here(backend: RemoteSpec, content: aiohttp.StreamReader) -> bytes:
+    """What is there of the body; b'' for nothing. Raises RemoteFailed."""
+    try:
+        return content.read_nowait()
+    except (aiohttp.ClientError, OSError, ValueError):
+        raise _cut(backend) from None
+
+
+def silent(backend: RemoteSpec, within_s: float) -> RemoteFailed:
+    return RemoteFailed(backend.id, f"nothing came for {within_s:g} s", status=504)
+
+
+def _cut(backend: RemoteSpec) -> RemoteFailed:
+    return RemoteFailed(backend.id, "it ended the answer before it was complete")
 
 
 _END_S = 1.0
