@@ -46,6 +46,16 @@ LINGER_S = 10.0
 JUDGED_EARLY_BYTES = 64 * 1024
 
 
+def send_at_once(transport: Any, data: bytes, plain: bool) -> None:
+    """To the socket while nothing waits before it. Twisted would send in the reactor's next turn, which costs each
+    token two changes of what is polled. `plain`: no TLS."""
+    if plain and transport.connected and not (transport.dataBuffer or transport._tempDataLen):
+        with suppress(OSError):  # the transport meets it again, and knows what to do
+            data = data[transport.socket.send(data) :]
+    if data:
+        transport.write(data)
+
+
 class Channel(http.HTTPChannel):  # type: ignore[misc]
     """One connection. `refused`: what still arrives is dropped until the client closes or LINGER_S have
     passed.
@@ -106,15 +116,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
             self.send(b"".join(held))
 
     def send(self, data: bytes) -> None:
-        """To the socket at once while nothing waits before it. Twisted would send in the reactor's next turn,
-        which costs each token two changes of what is polled.
-        """
-        transport = self.transport
-        if self._plain and transport.connected and not (transport.dataBuffer or transport._tempDataLen):
-            with suppress(OSError):  # the transport meets it again, and knows what to do
-                data = data[transport.socket.send(data) :]
-        if data:
-            transport.write(data)
+        send_at_once(self.transport, data, self._plain)
 
     def write(self, data: bytes) -> None:
         self.writeSequence((data,))

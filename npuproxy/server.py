@@ -208,8 +208,6 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
         scope["root_path"] = ""  # any client may send Daphne-Root-Path; Daphne believes it
         scope["asgi"] = {"version": "3.0"}
         if scope["type"] == "http":
-            scope["npuproxy.push"] = protocol.push
-            scope["npuproxy.writable"] = protocol.flow.writable
             scope["npuproxy.upload"] = protocol.received
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         receive = queue.get
@@ -218,6 +216,8 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
             scope["subprotocols"] = protocol.websocket_protocols
             scope["npuproxy.is_open"] = lambda: protocol.flow.is_open
             receive = protocol.receive
+        scope["npuproxy.push"] = protocol.push
+        scope["npuproxy.writable"] = protocol.flow.writable
         application: Awaitable[None] = self.application(scope, receive, partial(self.handle_reply, protocol))
         task = asyncio.ensure_future(application, loop=self._loop)
         details["application_instance"] = task

@@ -144,7 +144,9 @@ class StreamConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships no 
 
     async def _say(self, data: bytes) -> None:
         """Returns when the transport can take more, so a slow reader holds back its own requests alone."""
-        await self.base_send({"type": "websocket.send", "text": data.decode()})
+        if not self.scope["npuproxy.push"](data):
+            await asyncio.sleep(0)  # cancelled where the client has gone
+            await self.scope["npuproxy.writable"]()
 
     async def _refuse_handshake(self, failure: errors.Failure) -> None:
         status, fields, body = errors.render("openai", failure.status, failure.message, code=failure.code)
