@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from npuproxy.bench_upstream import MODEL
 CLIENTS: Final = 8
 OPENAI: Final = "/v1/chat/completions"
 OLLAMA: Final = "/api/chat"
+BARE: Final = "of it Daphne and aiohttp, bare"
 APART_S: Final = 0.02
 """Between two requests of one client: they are people's, not a flood's."""
 
@@ -99,8 +101,15 @@ class ForwardServer(ServerTarget):
         url = f"http://127.0.0.1:{self.upstream.port}"
         self._run_command(["backend", "add", "upstream", "--protocol", "openai", "--url", url], environment)
 
+    @cached_property
+    def bare(self) -> Started:
+        """The same way without us, for the rows that say what it costs."""
+        return Started([sys.executable, str(MANAGE), "bench", "--serve-bare", str(self.upstream.port)])
+
     def stop(self) -> None:
         super().stop()
+        if "bare" in self.__dict__:
+            self.bare.stop()
         self.upstream.stop()
 
     def wait_for_model(self) -> None:
@@ -119,18 +128,22 @@ class ForwardServer(ServerTarget):
 
 
 def added(stage: Stage) -> list[Result]:
-    """The same requests in turns: one set directly, one set through."""
+    """The same requests in turns: one set directly, one set through, one through what all of this stands on."""
     server = server_of(stage)
-    ours: list[float] = []
-    theirs: list[float] = []
-    for index in range(5 if stage.quick else 150):
+    sides = [(server.client, list[float]()) for server in (server, server.upstream, server.bare)]
+    for index in range(6 if stage.quick else 150):
         if index % 25 == 0:
             stage.say(f"forward: round {index} of 150")
-        for side in ((0, 1), (1, 0))[index % 2]:
-            times = _first_bytes(server.client if side == 0 else server.upstream.client)
+        for client, times in sides[index % 3 :] + sides[: index % 3]:
+            found = _first_bytes(client)
             if index:  # the first one connects
-                (ours if side == 0 else theirs).extend(times)
-    return [difference(quantity, share, ours, theirs) for share, quantity in ADDED.items()]
+                times += found
+    (_, ours), (_, theirs), (_, bare) = sides
+    results = []
+    for share, quantity in ADDED.items():
+        floor = difference(quantity, share, bare, theirs).value
+        results.append(difference(quantity, share, ours, theirs, f"{BARE}: {quantity.shown(floor)}"))
+    return results
 
 
 def _first_bytes(client: Client) -> list[float]:
@@ -142,35 +155,39 @@ def _first_bytes(client: Client) -> list[float]:
 
 
 def cpu(stage: Stage) -> list[Result]:
-    server = server_of(stage)
-    results = []
+    server, results = server_of(stage), []
     for streams, quantity in CPU.items():
-        results.append(of_rounds(quantity, _cpu_rounds(stage, server, OPENAI, streams)))
+        ours, bare = _cpu_rounds(stage, [server, server.bare], OPENAI, streams)
+        floor = of_rounds(quantity, bare).value
+        results.append(of_rounds(quantity, ours, notes=[f"{BARE}: {quantity.shown(floor)}"]))
     return results
 
 
 def translated(stage: Stage) -> list[Result]:
-    return [of_rounds(TRANSLATED, _cpu_rounds(stage, server_of(stage), OLLAMA, 32))]
+    (ours,) = _cpu_rounds(stage, [server_of(stage)], OLLAMA, 32)
+    return [of_rounds(TRANSLATED, ours)]
 
 
-def _cpu_rounds(stage: Stage, server: ForwardServer, path: str, streams: int) -> list[float]:
-    """Milliseconds of the server's own process a token, at a hundred tokens a second and stream."""
+def _cpu_rounds(
+    stage: Stage, servers: Sequence[ForwardServer | Started], path: str, streams: int
+) -> list[list[float]]:
+    """Milliseconds of each server's own process a token, at a hundred tokens a second and stream."""
     tokens, pause_us = (60, 5_000) if stage.quick else (600, 10_000)
     if streams == 1 and not stage.quick:
         tokens, pause_us = 3000, 2_000
-    values = []
+    values: list[list[float]] = [[] for _ in servers]
     for index in range((2 if stage.quick else 5) + 1):
         stage.say(f"forward-cpu: {path}, {streams} streams, round {index}")
-        body = chat(tokens, pause_us, path)
-        exchanges = [
-            server.client.post(path, body, number * pause_us / 1e6 / streams) for number in range(streams)
-        ]
-        before = _own_cpu_seconds(server.process)
-        server.client.exchange(exchanges)
-        spent = _own_cpu_seconds(server.process) - before
-        check(exchanges)
-        if index:
-            values.append(spent / (tokens * streams) * 1000)
+        for server, found in zip(servers, values, strict=True):
+            body = chat(tokens, pause_us, path)
+            starts = [number * pause_us / 1e6 / streams for number in range(streams)]
+            exchanges = [server.client.post(path, body, start_s) for start_s in starts]
+            before = _own_cpu_seconds(server.process)
+            server.client.exchange(exchanges)
+            spent = _own_cpu_seconds(server.process) - before
+            check(exchanges)
+            if index:
+                found.append(spent / (tokens * streams) * 1000)
     return values
 
 

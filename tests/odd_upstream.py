@@ -85,6 +85,15 @@ def _good(stream: bool) -> bytes:
     return SSE + b"".join(map(_delta, TOKENS)) + _delta("", "stop") + usage + b"data: [DONE]\n\n"
 
 
+async def _apart(writer: asyncio.StreamWriter, pause_s: float) -> None:
+    """Each event by itself."""
+    for event in _good(stream=True).split(b"\n\n")[:-1]:
+        writer.write(event + b"\n\n")
+        await writer.drain()
+        await asyncio.sleep(pause_s)
+    writer.close()
+
+
 class _Server:
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
@@ -178,11 +187,7 @@ class _Server:
             )
             writer.close()
         elif mode in ("apart", "stalls"):
-            for event in _good(stream=True).split(b"\n\n")[:-1]:
-                writer.write(event + b"\n\n")
-                await writer.drain()
-                await asyncio.sleep(600 if mode == "stalls" and b"delta" in event else 0.02)
-            writer.close()
+            await _apart(writer, 600 if mode == "stalls" else 0.02)
         elif mode == "forever":
             writer.write(SSE)
             while True:

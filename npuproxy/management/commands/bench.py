@@ -25,6 +25,7 @@ from inference.bench_sides import BenchError
 from inference.errors import InferenceError
 from npuproxy import (
     bench_arguments,
+    bench_bare,
     bench_forward,
     bench_frames,
     bench_grpc,
@@ -114,6 +115,7 @@ class Command(BaseCommand):
         parser.add_argument("--serve-counted", type=Path, help=argparse.SUPPRESS)
         parser.add_argument("--serve-stream", action="store_true", help=argparse.SUPPRESS)
         parser.add_argument("--serve-upstream", action="store_true", help=argparse.SUPPRESS)
+        parser.add_argument("--serve-bare", type=int, help=argparse.SUPPRESS)
         parser.add_argument("--serve-frames", type=int, help=argparse.SUPPRESS)
         parser.add_argument("--serve-grpc", type=int, help=argparse.SUPPRESS)
         parser.add_argument("--serve-wire", type=int, help=argparse.SUPPRESS)
@@ -137,6 +139,8 @@ class Command(BaseCommand):
                 bench_stream.serve(bench_frames.application(options["serve_frames"]))
             elif options["serve_upstream"]:
                 bench_upstream.serve()
+            elif options["serve_bare"]:
+                bench_bare.serve(options["serve_bare"])
             elif options["serve_grpc"]:
                 bench_grpc.serve(options["serve_grpc"])
             elif options["serve_wire"]:
