@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from chat_templates import USER, template_spec
 from engines import DEMO, ask, events_of, run, running_engine, text_of
+from family_answers import text, thought
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 from parsed_events import seen
-from test_tool_families import parsed, text, thought
+from test_tool_families import parsed
 
 from compat_api.anthropic.requests import parse_messages
 from compat_api.ollama import requests as ollama
