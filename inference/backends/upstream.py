@@ -10,6 +10,7 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
@@ -73,7 +74,7 @@ class Connection(ResponseHandler):
 
 
 def _connector() -> aiohttp.TCPConnector:
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ttl_dns_cache=30)
+    connector = _Connector(limit=0, keepalive_timeout=IDLE_S, ttl_dns_cache=30)
     loop = asyncio.get_running_loop()
     connector._factory = partial(Connection, loop=loop)  # type: ignore[assignment]  # no public place for it
     return connector
@@ -93,7 +94,6 @@ class Session:
             connector=_connector(),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-            trace_configs=[_watching_connections()],
             auto_decompress=False,
             trust_env=False,
             skip_auto_headers=("User-Agent", "Content-Type"),
@@ -115,17 +115,17 @@ class Session:
         bound_s = spec.first_byte_s if body is not None else LIST_S
         again = True
         while True:
-            way = _Way()
+            _fresh.set(False)
             try:
                 async with asyncio.timeout(bound_s):
                     return await self._http.request(
                         "GET" if body is None else "POST", spec.address(path), data=body, headers=headers,
-                        allow_redirects=False, ssl=tls, trace_request_ctx=way,
+                        allow_redirects=False, ssl=tls,
                     )  # fmt: skip
             except TimeoutError:
                 raise RemoteFailed(spec.id, f"no answer began within {bound_s:g} s", status=504) from None
             except (aiohttp.ServerDisconnectedError, OSError) as error:
-                if way.fresh or not again:
+                if _fresh.get() or not again:
                     raise _away(spec.id, words(error)) from None
                 again = False
             except (aiohttp.ClientError, ValueError) as error:
@@ -135,21 +135,19 @@ class Session:
         await self._http.close()
 
 
-class _Way:
-    """How a request went out. `fresh`: over a connection that was made for it."""
-
-    fresh = False
+_fresh: ContextVar[bool] = ContextVar("fresh")
+"""Of the request that this task sends: over a connection that was made for it."""
 
 
-def _watching_connections() -> aiohttp.TraceConfig:
-    async def made(
-        _: aiohttp.ClientSession, context: Any, __: aiohttp.TraceConnectionCreateStartParams
-    ) -> None:
-        context.trace_request_ctx.fresh = True
+class _Connector(aiohttp.TCPConnector):
+    """Says when it makes a connection, in the method that connectors of aiohttp are made of.
 
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_start.append(made)
-    return trace
+    Its tracing would do too, and costs each request a tenth of its time.
+    """
+
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
+        _fresh.set(True)
+        return await super()._create_connection(req, traces, timeout)
 
 
 def _away(backend: str, message: str) -> RemoteFailed:
