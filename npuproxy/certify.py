@@ -3,10 +3,10 @@
 device       the server's runtime sees it
 health       the server is ready
 short        a short prompt runs where it was requested: requested = routed = executed, and says something
-long         a prompt over the device's limit runs on the next one, and the reply says why; where the device takes what
-             the model takes, one over the model's context is refused with both numbers
+long         a prompt over the device's limit, which the server tells, runs on a device that takes it, and the reply
+             says why; where none does, it is refused with both numbers
 stream       the same answer comes as a stream, token by token
-embedding    a text becomes a vector of length one
+embedding    a text becomes a vector of length one, on that device
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -67,7 +68,7 @@ class Certification:
             ("short", f"requested = routed = executed = {self.device}, text that is not empty", self._short),
             (
                 "long",
-                "a prompt over the limit goes to the next device, or is refused with both numbers",
+                "a prompt over the limit runs on a device that takes it; where none does: refused with both numbers",
                 self._long,
             ),
             ("stream", "the answer of the short prompt, in parts", self._stream),
@@ -104,28 +105,34 @@ class Certification:
         return f"executed on {answer.headers['x-npu-proxy-execution-device']}: {text[:60]!r}"
 
     def _long(self) -> str:
-        limit = self._limit()
+        limit, most = self._limits()
         answer = self._ask(WORD * limit, strict=False, refused=True)
         if answer.status_code == 400:
-            words = str(answer.json()["error"])
-            if not any(part.isdigit() for part in words.split()):
-                raise Unmet(f"refused without numbers: {words[:200]}")
-            return f"refused: {words[:200]}"
+            return _refusal(str(answer.json()["error"]), self.device, limit, most)
         ran, why = answer.headers["x-backend-used"], answer.headers.get("x-npu-proxy-fallback-reason", "")
-        if ran == self.device or why != TOO_LONG:
-            raise Unmet(
-                f"{answer.headers['x-npu-proxy-token-count']} tokens ran on {ran}: {why or 'no fallback'}"
-            )
+        tokens = int(answer.headers["x-npu-proxy-token-count"])
+        if tokens < limit:
+            raise Unmet(f"the prompt had {tokens} tokens, not over the limit of {limit}")
+        if ran == self.device or (self.device.startswith("NPU") and why != TOO_LONG):
+            raise Unmet(f"{tokens} tokens ran on {ran}: {why or 'no fallback'}")
         if not answer.json()["message"]["content"].strip():
             raise Unmet("the answer is empty")
-        return f"{answer.headers['x-npu-proxy-token-count']} tokens ran on {ran}: {why}"
+        return f"{tokens} tokens ran on {ran}: {why}"
 
-    def _limit(self) -> int:
-        """A prompt of as many words has more tokens than the device takes: an NPU's bound, else the model's context."""
-        if self.device.startswith("NPU"):
-            return min(settings.ENGINE.token_limit, settings.ENGINE.max_prompt_len) + 1
-        shown = self._client.post("/api/show", json={"model": self.model}).json()["model_info"]
-        return next(int(value) for name, value in shown.items() if name.endswith(".context_length")) + 1
+    def _limits(self) -> tuple[int, int]:
+        """Tokens that the device takes, as the server that runs was set, and those of the one that takes most."""
+        candidates = self.explained()["candidates"]
+        limits = {row["device"]: row["limit_tokens"] for row in candidates if row["limit_tokens"]}
+        if self.device not in limits:
+            raise Unmet(f"it takes no request on {self.device}")
+        return limits[self.device], max(limits.values())
+
+    def explained(self) -> dict[str, Any]:
+        """Where a short prompt that names no device would go. Raises httpx.HTTPError."""
+        answer = self._client.post("/routes/explain", json={"model": self.model, "prompt": SHORT})
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
 
     def _stream(self) -> str:
         whole = self._ask(SHORT, strict=True).json()["message"]["content"]
@@ -140,9 +147,14 @@ class Certification:
         return f"{len(parts)} parts"
 
     def _embedding(self) -> str:
-        answer = self._client.post("/api/embed", json={"model": self._embedding_model, "input": SHORT})
+        answer = self._client.post(
+            "/api/embed",
+            json={"model": self._embedding_model, "input": SHORT},
+            headers=self._wishes(strict=True) | {"X-Cache-Enabled": "false"},
+        )
         if answer.status_code != 200:
             raise Unmet(f"{answer.status_code}: {answer.text[:200]}")
+        _want_device(answer, self.device)
         (vector,) = answer.json()["embeddings"]
         length = math.sqrt(sum(value * value for value in vector))
         if abs(length - 1) > 1e-3:
@@ -174,6 +186,16 @@ class Certification:
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
+
+
+def _refusal(words: str, device: str, limit: int, most: int) -> str:
+    """Raises Unmet where another device takes more, or without both numbers: the prompt's, and what it may have."""
+    if most > limit:
+        raise Unmet(f"refused, and a device takes {most} tokens where {device} takes {limit}: {words[:200]}")
+    numbers = {int(number) for number in re.findall(r"\d+", words)}
+    if limit not in numbers or not any(number > limit for number in numbers):
+        raise Unmet(f"refused without both numbers: {words[:200]}")
+    return f"refused: {words[:200]}"
 
 
 def _want_device(answer: httpx.Response, device: str) -> None:

@@ -3,7 +3,9 @@ claim did not hold."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--device",
-            default="",
-            type=str.upper,
-            help="NPU, GPU, GPU.1, CPU; default: NPU_PROXY_DEVICE, else CPU",
+            type=_device,
+            help="NPU, GPU, GPU.1, CPU; default: the one that the server prefers",
         )
         parser.add_argument("--model", default="demo", help="a chat model that is installed; default: demo")
         parser.add_argument(
@@ -38,10 +39,12 @@ class Command(BaseCommand):
                 own_server.running() as server,
                 server.client(httpx.Timeout(30, read=certify.READ_S)) as client,
             ):
-                device = options["device"] or _default_device(client)
+                _require(client, options["model"], "completion")
+                _require(client, settings.EMBEDDING_MODEL, "embedding")
                 certification = certify.Certification(
-                    client, device, options["model"], settings.EMBEDDING_MODEL
+                    client, options["device"] or "", options["model"], settings.EMBEDDING_MODEL
                 )
+                certification.device = certification.device or _default_device(client, certification)
                 checks = []
                 for check in certification.checks():
                     checks.append(check)
@@ -71,12 +74,26 @@ class Command(BaseCommand):
         self.stdout.write(f"{found['model']['name']} on {found['device']}: {words}")
 
 
-def _default_device(client: httpx.Client) -> str:
-    """The preferred one where the machine has it, else what it has."""
+def _device(text: str) -> str:
+    if not re.fullmatch(r"(NPU|GPU|CPU)(\.\d+)?", text.upper()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no device such as NPU, GPU.1 or CPU")
+    return text.upper()
+
+
+def _require(client: httpx.Client, model: str, capability: str) -> None:
+    """Raises CommandError for a model that is not there, or is of the other kind."""
+    shown = client.post("/api/show", json={"model": model})
+    if shown.status_code == 404:
+        raise CommandError(
+            f"model '{model}' is not installed: manage.py models list, manage.py pullmodel {model}"
+        )
+    if shown.is_success and capability not in shown.json()["capabilities"]:
+        verb = "chat" if capability == "completion" else "embed texts"
+        raise CommandError(f"model '{model}' does not {verb}, and cannot be tried for it")
+
+
+def _default_device(client: httpx.Client, certification: certify.Certification) -> str:
+    """The preferred one of the server that runs, where it can answer now, else what it has."""
     seen = [row["id"] for row in client.get("/health/devices").json()["devices"] if row.get("local", True)]
-    wished = settings.ENGINE.device
-    return (
-        wished
-        if wished in seen
-        else next((name for name in seen if name.startswith(wished)), seen[-1] if seen else "CPU")
-    )
+    wished = str(certification.explained()["requested"] or "")
+    return wished if wished in seen else seen[-1] if seen else "CPU"
