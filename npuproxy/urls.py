@@ -73,7 +73,7 @@ urlpatterns = [
     path("logout", sign_in.sign_out),
     path("playground", read_only(views.playground), name="playground"),
     path("playground/energy", read_only(views.energy)),
-    path("admin/doctor/", doctor.superusers_page, name="doctor"),
+    path("admin/doctor/", doctor.guarded_page, name="doctor"),
     path("admin/", admin.site.urls),
     re_path(r"^static/(?P<path>.+)$", static),
 ]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from admin_pages import Browser, engine_in_this_process
-from conftest import environment
+from conftest import RunningServer, environment
 from machines import Machine, guest
 
 from npuproxy.doctor import kernel, network, runtime
@@ -40,12 +40,17 @@ def machine(tmp_path: Path) -> Machine:
     made.set("/lib/firmware/intel/vpu/vpu_37xx_v1.bin", "")
     made.set("/usr/lib/x86_64-linux-gnu/libze_intel_npu.so.1", "")
     made.set("/usr/lib/x86_64-linux-gnu/libze_loader.so.1", "")
+    made.set("/usr/lib/x86_64-linux-gnu/libnpu_driver_compiler.so", "")
     made.path("/dev/accel/accel0").chmod(0o666)
     return made
 
 
 def test_an_npu_with_all_that_it_needs_is_well(machine: Machine) -> None:
-    assert [finding.level for finding in kernel.npu(machine.root, STRANGER)] == ["ok"] * 3
+    found = list(kernel.npu(machine.root, STRANGER))
+    assert [finding.level for finding in found] == ["ok"] * 5
+    assert "vpu_37xx_v1.bin" in one(found, "firmware").words
+    assert runtime.below("NPU", "32000123-524290") == "driver 32000123, compiler 8.2"
+    assert runtime.below("GPU.0", "24.1-x") == "driver 24.1-x"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +58,7 @@ def test_an_npu_with_all_that_it_needs_is_well(machine: Machine) -> None:
     [
         ("/usr/lib/x86_64-linux-gnu/libze_intel_npu.so.1", "linux-npu-driver/releases"),
         ("/usr/lib/x86_64-linux-gnu/libze_loader.so.1", "level-zero"),
+        ("/usr/lib/x86_64-linux-gnu/libnpu_driver_compiler.so", "intel-driver-compiler-npu"),
         ("/lib/firmware/intel/vpu/vpu_37xx_v1.bin", "apt install linux-firmware"),
         ("/dev/accel/accel0", "dmesg | grep intel_vpu"),
     ],
@@ -91,6 +97,8 @@ def test_a_machine_without_an_npu_says_where_one_is_to_be_had(machine: Machine, 
     assert "--device /dev/accel/accel0" in next(iter(kernel.npu(bare.root, STRANGER))).remedy
     bare.set("/proc/version", "Linux version 6.6.87.2-microsoft-standard-WSL2")
     assert "on Windows" in next(iter(kernel.npu(bare.root, STRANGER))).remedy
+    (found,) = kernel.npu(bare.root, STRANGER, emulated=True)
+    assert (found.level, "emulated" in found.words) == ("ok", True)
 
 
 def test_releases_that_do_not_match_are_a_fault() -> None:
@@ -118,10 +126,12 @@ def test_wsl_is_told_how_to_reach_windows(tmp_path: Path) -> None:
 
 def test_an_area_that_cannot_be_looked_at_stops_no_other() -> None:
     def broken() -> list[Finding]:
-        raise OSError("no such thing")
+        raise OSError("no such thing\nand a story of it")
 
     found = list(examine([("one", broken), ("two", lambda: [ok("fine")])]))
     assert [(f.area, f.level) for f in found] == [("one", "warning"), ("two", "ok")]
+    assert found[0].words == "could not be looked at: no such thing"
+    assert "manage.py doctor" in found[0].remedy
 
 
 # --- the command ------------------------------------------------------------------------------------------------
@@ -180,15 +190,32 @@ def test_a_damaged_file_is_a_fault(tmp_path: Path) -> None:
     assert registered.returncode == 0, registered.stderr
     weights = demo / "openvino_model.bin"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
-    (sick,) = [row for row in json.loads(run(folder, "--json").stdout)["findings"] if row["level"] == "fault"]
+    (sick,) = [
+        row
+        for row in json.loads(run(folder, "--json", NPU_PROXY_PORT="0").stdout)["findings"]
+        if row["level"] == "fault"
+    ]
     assert sick["words"].startswith("mine:latest: openvino_model.bin does not match its sha256")
     assert sick["remedy"] == "manage.py pullmodel mine:latest"
 
 
+def test_an_emulated_npu_is_named_and_fitted(npu_server: RunningServer) -> None:
+    """The server has it, the command was told nothing."""
+    done = run(npu_server.data_dir, "--json")
+    found = json.loads(done.stdout)["findings"]
+    told = [row["words"] for row in found if row["area"] == "devices"]
+    assert any(words.startswith("NPU: emulated on the CPU") for words in told), told
+    assert any("demo:latest suits NPU" in row["words"] for row in found if row["area"] == "fit")
+    assert all(row["remedy"] for row in found if row["level"] != "ok")
+
+
 @pytest.mark.django_db(transaction=True)
-def test_the_page_shows_the_same_to_superusers_alone() -> None:
+def test_the_page_shows_the_same_to_who_may_change_devices() -> None:
     with engine_in_this_process():
         page = Browser().client.get("/admin/doctor/")
         assert (page.status_code, b"no model is installed" in page.content) == (200, True)
+        operator = Browser("view_device", "change_device", name="operator").client
+        assert operator.get("/admin/doctor/").status_code == 200
+        assert operator.post("/admin/doctor/").status_code == 403
         clerk = Browser("view_model", name="clerk").client.get("/admin/doctor/")
-    assert (clerk.status_code, b"broken" in clerk.content) == (302, False)
+    assert (clerk.status_code, b"broken" in clerk.content) == (403, False)

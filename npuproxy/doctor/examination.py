@@ -40,12 +40,13 @@ def findings(wishes: Wishes = PLAIN) -> Iterator[Finding]:
 
 def _areas(wishes: Wishes, root: Path) -> Iterable[tuple[str, Look]]:
     yield "runtime", runtime.versions
+    emulated = runtime.emulates()
     seen: set[str] = {"CPU"}
     if sys.platform != "win32":
         user = kernel.this_user()
-        yield "NPU", lambda: _noting(kernel.npu(root, user), seen, "NPU")
+        yield "NPU", lambda: _noting(kernel.npu(root, user, emulated), seen, "NPU")
         yield "GPU", lambda: _noting(kernel.gpu(root, user), seen, "GPU")
-    yield "devices", lambda: runtime.devices("NPU" in seen)
+    yield "devices", lambda: runtime.devices("NPU" in seen, emulated)
     yield "sensors", lambda: kernel.sensors(wishes.readings or _readings(root, wishes.say))
     yield "memory", storage.memory
     yield "disk", storage.disk
@@ -53,7 +54,7 @@ def _areas(wishes: Wishes, root: Path) -> Iterable[tuple[str, Look]]:
     yield "database", storage.database
     yield "broker", storage.task_broker
     yield "models", lambda: models.files(wishes.everything, wishes.say)
-    yield "fit", lambda: models.fit(sorted(seen))
+    yield "fit", lambda: models.fit(sorted(seen | ({"NPU"} if emulated else set())))
     yield "port", network.port
     yield "port", network.ollama
     yield "keys", network.keys

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
+from django.db import DatabaseError
 from msgspec import Struct
 
 logger = logging.getLogger(__name__)
@@ -52,4 +53,16 @@ def examine(areas: Iterable[tuple[str, Look]]) -> Iterator[Finding]:
                 )
         except Exception as error:  # whatever is broken on this machine, the other areas are still looked at
             logger.debug("%s", area, exc_info=error)
-            yield Finding(area=area, level="warning", words=f"could not be looked at: {error}")
+            words = f"could not be looked at: {line(error)}"
+            yield Finding(area=area, level="warning", words=words, remedy=_remedy(error))
+
+
+def line(error: Exception) -> str:
+    """Its first line: some libraries tell stories."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, DatabaseError):
+        return "mend the database first, then: manage.py doctor"
+    return "NPU_PROXY_LOG_LEVEL=DEBUG manage.py doctor   # says where it failed"

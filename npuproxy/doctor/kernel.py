@@ -31,11 +31,18 @@ _LOADER_LIBRARIES: Final = (
     "usr/lib64/libze_loader.so*",
     "usr/lib/libze_loader.so*",
 )
+_COMPILER_LIBRARIES: Final = (
+    "usr/lib/*/libnpu_driver_compiler.so*",
+    "usr/lib64/libnpu_driver_compiler.so*",
+    "usr/lib/libnpu_driver_compiler.so*",
+)
 _OPENCL: Final = ("etc/OpenCL/vendors/*intel*.icd", "usr/share/OpenCL/vendors/*intel*.icd")
 _FIRMWARE: Final = "lib/firmware/intel/vpu/*"
 _INSTALL_NPU: Final = (
     "install intel-level-zero-npu and level-zero: github.com/intel/linux-npu-driver/releases"
 )
+
+_INSTALL_COMPILER: Final = "install intel-driver-compiler-npu: github.com/intel/linux-npu-driver/releases"
 
 
 class User:
@@ -58,25 +65,41 @@ def this_user() -> User:
     return User(os.geteuid(), {*os.getgroups(), os.getegid()})
 
 
-def npu(root: Path, user: User) -> Iterator[Finding]:
-    """From the chip up: PCI, driver, firmware, device file, library."""
+def npu(root: Path, user: User, emulated: bool = False) -> Iterator[Finding]:
+    """From the chip up: PCI, driver, firmware, device file, libraries, compiler. `emulated`: one answers anyway."""
     chips = _chips(root, NPU_CLASS)
     nodes = sorted(root.glob("dev/accel/accel*"))
     if not chips and not nodes:
-        yield from _no_npu(root)
+        yield from (
+            _no_npu(root)
+            if not emulated
+            else (ok("no NPU is seen; it is emulated on the CPU, which does its work"),)
+        )
         return
     if chips and not nodes:
         yield from _no_driver(root)
         return
     for node in nodes:
         yield _rights(node, user)
-    if not any(root.glob(_FIRMWARE)):
-        yield warning(
-            "no firmware of an NPU in /lib/firmware/intel/vpu; it may lie inside the kernel's image",
-            "sudo apt install linux-firmware   (or intel-fw-npu of the driver's releases)",
-        )
+    yield _firmware(root)
     yield _library(root, _RUNTIME_LIBRARIES, "the NPU's library (libze_intel_npu.so)", _INSTALL_NPU)
     yield _library(root, _LOADER_LIBRARIES, "the Level Zero loader (libze_loader.so)", _INSTALL_NPU)
+    yield _library(
+        root, _COMPILER_LIBRARIES, "the NPU's compiler (libnpu_driver_compiler.so)", _INSTALL_COMPILER
+    )
+
+
+def _firmware(root: Path) -> Finding:
+    """Of all NPUs, as files; which version runs, the kernel says once, when it starts it."""
+    names = sorted(path.name for path in root.glob(_FIRMWARE) if not path.is_dir())
+    if names:
+        return ok(
+            f"firmware is installed: {', '.join(names)}; `sudo dmesg | grep {NPU_DRIVER}` names what runs"
+        )
+    return warning(
+        "no firmware of an NPU in /lib/firmware/intel/vpu; it may lie inside the kernel's image",
+        "sudo apt install linux-firmware   (or intel-fw-npu of the driver's releases)",
+    )
 
 
 def gpu(root: Path, user: User) -> Iterator[Finding]:

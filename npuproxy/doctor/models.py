@@ -67,7 +67,10 @@ def fit(devices: Collection[str]) -> Iterator[Finding]:
                     f"{info.name} does not suit {device}: {found.reason}", _better(info.name, device)
                 )
             elif found.level == "may_exceed_memory":
-                yield warning(f"{info.name} may not fit on {device}: {found.reason}")
+                yield warning(
+                    f"{info.name} may not fit on {device}: {found.reason}",
+                    "NPU_PROXY_MEMORY_BUDGET=80%, or a smaller one: manage.py models known",
+                )
             else:
                 yield ok(f"{info.name} suits {device}: {found.reason}")
 

@@ -10,10 +10,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+import httpx
 import msgspec
 from django.conf import settings
 
 from inference.worker.messages import Hello
+from npuproxy import running_server
 from npuproxy.doctor.finding import Finding, fault, ok, warning
 
 START_S: Final = 60.0
@@ -46,10 +48,10 @@ def installed() -> dict[str, str]:
     return found
 
 
-def devices(has_npu: bool = False) -> Iterator[Finding]:
+def devices(has_npu: bool = False, emulated: bool = False) -> Iterator[Finding]:
     """Asks a child process, as a server does: a driver that crashes takes nothing else with it.
 
-    `has_npu`: the kernel shows one, so that the runtime should see it.
+    `has_npu`: the kernel shows one, so that the runtime should see it; `emulated`: a server would emulate one.
     """
     told = _ask()
     if isinstance(told, str):
@@ -57,7 +59,7 @@ def devices(has_npu: bool = False) -> Iterator[Finding]:
         return
     drivers, memory = dict(told.drivers), dict(told.memory)
     for name, full_name in told.devices:
-        facts = [full_name, f"driver {drivers[name]}" if name in drivers else ""]
+        facts = [full_name, below(name, drivers.get(name, ""))]
         facts += [f"{memory[name] / 2**30:.1f} GB"] if name in memory else []
         yield ok(f"{name}: {', '.join(fact for fact in facts if fact)}")
     names = [name.partition(".")[0] for name, _ in told.devices]
@@ -66,7 +68,30 @@ def devices(has_npu: bool = False) -> Iterator[Finding]:
             "the kernel shows an NPU and the runtime sees none: its library is missing or too old for this OpenVINO",
             "install the newest release of github.com/intel/linux-npu-driver, then run this again",
         )
+    if emulated and "NPU" not in names:
+        yield ok("NPU: emulated on the CPU (NPU_PROXY_NPU_EMULATION), which answers by that name")
+        names.append("NPU")
     yield from _wished(names)
+
+
+def below(device: str, version: str) -> str:
+    """What the runtime tells of driver and compiler: of an NPU both, joined; '' where it tells nothing."""
+    driver, _, compiler = version.rpartition("-") if device.startswith("NPU") else (version, "", "")
+    if compiler.isdigit() and driver:  # the upper half of the number is the major version
+        return f"driver {driver}, compiler {int(compiler) >> 16}.{int(compiler) & 0xFFFF}"
+    return f"driver {version}" if version else ""
+
+
+def emulates() -> bool:
+    """The server that runs, or one that would be started here, has an NPU that is none."""
+    server = running_server.find(Path(settings.DATA_DIR))
+    if server is None:
+        return bool(settings.ENGINE.npu_emulation)
+    try:
+        with server.client(running_server.HEARTBEAT_S) as client:
+            return any(row["emulated"] for row in client.get("/health/devices").json()["devices"])
+    except (httpx.HTTPError, OSError, ValueError, KeyError):
+        return bool(settings.ENGINE.npu_emulation)
 
 
 def _ask() -> Hello | str:

@@ -18,7 +18,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from npuproxy import broker, data_folder, running_server
-from npuproxy.doctor.finding import Finding, fault, ok, warning
+from npuproxy.doctor.finding import Finding, fault, line, ok, warning
 from registry import tables, verdict
 
 GB: Final = 10**9
@@ -98,7 +98,7 @@ def database() -> Iterator[Finding]:
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError as error:
         yield fault(
-            f"the database does not answer: {_line(error)}", "see DATABASE_URL in docs/configuration.md"
+            f"the database does not answer: {line(error)}", "see DATABASE_URL in docs/configuration.md"
         )
         return
     if plan:
@@ -139,10 +139,6 @@ def task_broker() -> Iterator[Finding]:
         with Connection(url, connect_timeout=BROKER_S) as asked:
             asked.ensure_connection(max_retries=1, timeout=BROKER_S)
     except (OperationalError, OSError, ImportError) as error:
-        yield fault(f"{shown} does not answer: {_line(error)}", "start it, or unset CELERY_BROKER_URL")
+        yield fault(f"{shown} does not answer: {line(error)}", "start it, or unset CELERY_BROKER_URL")
     else:
         yield ok(f"{shown} answers")
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

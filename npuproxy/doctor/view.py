@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.contrib.auth.decorators import user_passes_test
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
@@ -16,7 +16,15 @@ TAGS = {"ok": "good", "warning": "warn", "fault": "bad"}
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def page(request: HttpRequest) -> HttpResponse:
-    """Looks anew each time, which takes some seconds; POST mends first. For superusers: it tells paths."""
+    """Looks anew each time, which takes some seconds; POST mends first.
+
+    For who may change devices: it tells paths. Who may change users mends.
+    """
+    if not request.user.has_perm("registry.change_device"):
+        raise PermissionDenied
+    mends = request.user.has_perm("auth.change_user")
+    if request.method == "POST" and not mends:
+        raise PermissionDenied
     wishes = examination.Wishes(readings=engine.current().telemetry.readings())
     found = list(examination.findings(wishes))
     done: list[tuple[str, str]] = []
@@ -29,9 +37,9 @@ def page(request: HttpRequest) -> HttpResponse:
         "rows": [(one, TAGS[one.level]) for one in found],
         "counts": examination.as_json(found)["counts"],
         "done": done,
-        "mendable": any(one.mend for one in found),
+        "mendable": mends and any(one.mend for one in found),
     }
     return render(request, "admin/doctor.html", context)
 
 
-superusers_page = admin.site.admin_view(user_passes_test(lambda user: user.is_superuser)(page))
+guarded_page = admin.site.admin_view(page)

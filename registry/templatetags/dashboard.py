@@ -58,7 +58,11 @@ def dashboard(request: HttpRequest) -> dict[str, object]:
         ("registry.view_efficiencychoice", _mode),
     )
     cards = [make() for permission, make in made if request.user.has_perm(permission)]
-    return {"cards": cards, "is_server": now is not None, "examine": request.user.is_superuser}
+    return {
+        "cards": cards,
+        "is_server": now is not None,
+        "examine": request.user.has_perm("registry.change_device"),
+    }
 
 
 def _card(title: str, table: str, lines: Iterable[Line], nothing: str) -> Card:
