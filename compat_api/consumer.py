@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
 from channels.consumer import AsyncConsumer
-from msgspec import structs
+from msgspec import Struct, structs
 
 from compat_api import encoded_body, errors, found, headers, key_bounds
 from compat_api.dialect import SSE, unbroken
@@ -99,6 +100,8 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
                 await self._fail(RequestCancelled() if self._cancelled else ShuttingDown())
             raise
         except Exception as error:
+            if not self.log.model:
+                self.log.model = await off_loop(named_model, body)
             await self._fail(error)
 
     def _cancel(self, work: asyncio.Task[None]) -> None:
@@ -111,7 +114,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         failure = errors.of(error, self.operation)
         if not errors.is_expected(error):
             logger.exception("request %s failed", self.request_id)
-        self.log.close(failure.status, failure.message)
+        self.log.close(failure.status, failure.logged)
         if self._started:
             await self.finish(self.stream_error(failure))
             return
@@ -203,6 +206,22 @@ async def read_body(receive: Receive) -> bytes | None:
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class _Named(Struct):
+    model: Any = None
+
+
+_named = msgspec.json.Decoder(_Named)
+
+
+def named_model(body: bytes) -> str:
+    """Of a body that could not be parsed as a request; '' where it names none."""
+    try:
+        model = _named.decode(body).model
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return model if isinstance(model, str) else ""
 
 
 async def off_loop(parse: Callable[[bytes], Parsed], body: bytes) -> Parsed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
 
 import orjson
@@ -81,6 +82,12 @@ class Failure(NamedTuple):
     message: str
     code: str | None
     headers: dict[str, str]
+    loggable: str | None = None
+    """Instead of `message`, where that repeats what the client sent: for the log and the row of the request."""
+
+    @property
+    def logged(self) -> str:
+        return self.message if self.loggable is None else self.loggable
 
 
 def of(error: Exception, operation: Operation | None = None) -> Failure:
@@ -91,7 +98,8 @@ def of(error: Exception, operation: Operation | None = None) -> Failure:
         return Failure(error.status, _brief(str(error)), _code(error), _headers(error))
     for kind, status in _STATUS:
         if isinstance(error, kind):
-            return Failure(status, _brief(_words(error, operation)), _code(error), _headers(error))
+            words = _brief(_words(error, operation))
+            return Failure(status, words, _code(error), _headers(error), _loggable(error, words))
     return Failure(500, _INTERNAL, None, {})
 
 
@@ -100,6 +108,26 @@ def _brief(words: str) -> str:
     if len(words) <= _LONGEST_WORDS:
         return words
     return f"{words[: _LONGEST_WORDS // 2]} … {words[-_LONGEST_WORDS // 4 :]}"
+
+
+def _loggable(error: Exception, words: str) -> str | None:
+    """Without what is quoted, for that may be of the request's text; fields keep their names."""
+    if isinstance(error, inference_errors.InvalidGrammar):
+        return "the JSON schema cannot be used"  # its words name the schema's own properties
+    if type(error) is not inference_errors.BadRequest:
+        return None
+    named = {error.field, *error.field.split(".")} | _FIELDS
+    kept = _QUOTED.sub(lambda span: f"\0{span[2]}\1" if span[2] in named else span[0], words)
+    bare = _SPANS.sub(r"\1…\1", kept)
+    return bare.replace("\0", '"').replace("\1", '"')
+
+
+_FIELDS = frozenset(
+    ("model", "messages", "prompt", "input", "format", "options", "tools", "stream", "schema")
+)
+_QUOTED = re.compile(r"""(["'])([\w.]{1,60})\1""")
+_SPANS = re.compile(r"""(["'`]).*\1""", re.DOTALL)
+"""From the first quote to the last one: a text may have quotes of its own."""
 
 
 def is_expected(error: Exception) -> bool:

@@ -99,7 +99,7 @@ class WireView(APIView):
         failure = errors.of(exc, self.operation)
         if not errors.is_expected(exc):
             logger.exception("%s failed", self.operation.name)
-        self.log.close(failure.status, failure.message)
+        self.log.close(failure.status, failure.logged)
         envelope = errors.envelope(
             self.dialect, failure.status, failure.message, failure.code, self.request_id
         )

@@ -123,7 +123,7 @@ class Gate:
         over = self._over_limit(verdict.key)
         if over is None:
             return verdict
-        status, message, code, more = over
+        status, message, code, more, _ = over
         dialect, head = dialect_of(path, headers), method == "HEAD"
         answer = errors.render(dialect, status, message, code=code, request_id=request_id, head=head)
         fields = [(name.lower().encode(), value.encode()) for name, value in more.items()]

@@ -21,6 +21,8 @@ from keys import apikey
 from pytest_django import Settings
 from server_rows import eventually, orm, rows
 
+from compat_api import errors
+from inference.errors import BadRequest
 from inference.states import RequestRecord
 from registry import request_export, request_rows
 from registry.models import RequestLog
@@ -72,6 +74,41 @@ def test_a_request_that_failed_leaves_a_row_with_its_words(server: RunningServer
     row = logged(server, "rows-2")
     assert (row["status"], row["model"], row["routed"], row["ttft_s"]) == (404, "no-such", "", None)
     assert "not found" in row["error"]
+
+
+def test_a_request_that_could_not_be_read_leaves_its_model_and_none_of_its_text(
+    server: RunningServer,
+) -> None:
+    refused = ask(server, "rows-bad-1", options={"temperature": "hot"})
+    assert (refused.status_code, logged(server, "rows-bad-1")["model"]) == (400, "demo")
+    bodies: tuple[dict[str, Any], ...] = ({"format": {"type": SECRET}}, {"think": SECRET})
+    for number, wrong in enumerate(bodies):
+        refused = ask(server, f"rows-secret-{number}", **wrong)
+        assert (refused.status_code, SECRET in refused.text) == (400, True)
+        row = logged(server, f"rows-secret-{number}")
+        assert row["error"]
+        assert SECRET not in json.dumps(row)
+    assert SECRET not in server.log()
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "logged_as"),
+    [
+        ('"prompt" or "messages" is required', "prompt", '"prompt" or "messages" is required'),
+        ("think is 'a 'b' c', not one of them", "think", "think is '…', not one of them"),
+        ("unknown value: `text`", "", "unknown value: `…`"),
+    ],
+)
+def test_of_a_refusal_the_log_has_the_names_of_fields_alone(words: str, field: str, logged_as: str) -> None:
+    assert errors.of(BadRequest(words, field)).logged == logged_as
+
+
+@pytest.mark.parametrize(("tokens", "rate"), [(1, None), (2, None), (4, None), (5, 8.0), (9, 16.0)])
+def test_a_rate_is_made_of_several_times_between_tokens(tokens: int, rate: float | None) -> None:
+    told = RequestRecord(
+        id="r", time=0.0, operation="chat", model="m", status=200, completion_tokens=tokens, decode_s=0.5
+    )
+    assert told.tokens_per_s == rate
 
 
 def test_the_row_of_a_key_has_its_name(server: RunningServer) -> None:

@@ -63,7 +63,7 @@ class Exchange:
         await self.refuse(failure)
 
     async def refuse(self, failure: errors.Failure) -> None:
-        self._log.close(failure.status, failure.message)
+        self._log.close(failure.status, failure.logged)
         encoder = self._encoder
         told = (
             encoder.failed(failure, self._log.elapsed_s()) if encoder else responses.error(self._id, failure)

@@ -131,7 +131,7 @@ class Transport(InferenceConsumer):
         failure = errors.of(error, self.operation)
         if not errors.is_expected(error):
             logger.exception("request %s failed", self.request_id)
-        self.log.close(failure.status, failure.message)
+        self.log.close(failure.status, failure.logged)
         await self._abort(failure)
 
     async def _abort(self, failure: Failure) -> None:
