@@ -60,7 +60,7 @@ TTFT = _histogram(
 )
 TOKENS_PER_SECOND = Gauge(
     "npu_proxy_tokens_per_second",
-    "Decode rate of the model's last answer, after its first token; throughput is "
+    "Decode rate of the model's last answer of five tokens or more, after its first one; throughput is "
     "rate(npu_proxy_tokens_generated_total)",
     ("model",),
     registry=REGISTRY,
@@ -99,11 +99,10 @@ SOCKETS = Gauge("npu_proxy_websocket_connections", "Open WebSockets of /v1/strea
 class _OfModel:
     """The children of one model, bound once."""
 
-    __slots__ = ("gaps", "generated", "prompt_tokens", "tokens_per_second", "ttft")
+    __slots__ = ("gaps", "generated", "prompt_tokens", "ttft")
 
     def __init__(self, label: str) -> None:
         self.ttft = TTFT.labels(label)
-        self.tokens_per_second = TOKENS_PER_SECOND.labels(label)
         self.prompt_tokens = PROMPT_TOKENS.labels(label)
         self.generated = 0
         self.gaps = TokenGaps()
@@ -185,8 +184,8 @@ def ended(endpoint: str, record: RequestRecord, model: str = "", starts: Iterabl
         ENERGY.labels(record.route.executed, record.energy_source).inc(record.energy_j)
     if record.completion_tokens and record.ttft_s is not None:
         of_model.ttft.observe(record.ttft_s)
-        if record.completion_tokens > 1 and record.decode_s > 0:
-            of_model.tokens_per_second.set((record.completion_tokens - 1) / record.decode_s)
+        if (rate := record.tokens_per_s) is not None:
+            TOKENS_PER_SECOND.labels(label_of(model)).set(rate)
 
 
 def _end_answer(of_model: _OfModel, meter: Meter) -> None:

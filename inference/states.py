@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -69,6 +69,12 @@ class LoadedModel(Struct, frozen=True, kw_only=True):
     """Every model that has it can use this worker, whether it did or not."""
 
 
+FEWEST_GAPS: Final = 4
+"""Times between two tokens of which a rate is made."""
+IN_ONE_PIECE: Final = 10_000
+"""Tokens a second: more came in one piece, as whole answers of other servers do."""
+
+
 class RequestRecord(Struct, frozen=True, kw_only=True):
     """A finished or failed request, for the page and the log; no text of prompt or answer."""
 
@@ -96,6 +102,13 @@ class RequestRecord(Struct, frozen=True, kw_only=True):
     """Name of the API key that asked; '' for none."""
     endpoint: str = ""
     dialect: str = ""
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """After the first token. None where too few came after it: a time or two between tokens is no rate."""
+        gaps = self.completion_tokens - 1
+        apart = self.decode_s * IN_ONE_PIECE > gaps >= FEWEST_GAPS
+        return gaps / self.decode_s if apart else None
 
 
 class RunningRequest(Struct, frozen=True, kw_only=True):

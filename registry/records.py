@@ -53,8 +53,8 @@ class Tally:
         self.completion_tokens += record.completion_tokens
         if record.ttft_s is not None:
             self.ttft_s = max(0.0, record.ttft_s - record.load_s - record.queue_s)
-        if record.completion_tokens > 1 and record.decode_s > 0:
-            self.tokens_per_s = (record.completion_tokens - 1) / record.decode_s
+        if record.tokens_per_s is not None:
+            self.tokens_per_s = record.tokens_per_s
         self.used_at = datetime.fromtimestamp(record.time, UTC)
 
     def fold(self, later: Tally) -> None:

@@ -129,7 +129,7 @@ def row_of(record: RequestRecord) -> RequestLog:
         total_s=record.total_s,
         energy_j=record.energy_j,
         energy_source="" if record.energy_source == "unknown" else record.energy_source,
-        tokens_per_s=(record.completion_tokens - 1) / record.decode_s if decoded else None,
+        tokens_per_s=record.tokens_per_s,
     )
     for field in _TEXTS:
         setattr(row, field.attname, str(getattr(row, field.attname)).replace("\0", "�")[: field.max_length])

@@ -256,6 +256,11 @@ def test_tokens_are_those_that_the_answers_tell_of(watched: Watched) -> None:
     assert 0 < gaps < made
 
 
+def test_a_model_of_vectors_has_no_rate_of_tokens(watched: Watched) -> None:
+    series = [dict(labels) for name, labels in watched.after.values if name == "npu_proxy_tokens_per_second"]
+    assert [labels["model"] for labels in series] == ["demo:latest"]
+
+
 def test_cached_vectors_count_as_hits(watched: Watched) -> None:
     """Five texts twice, on whichever device that was."""
 

@@ -110,6 +110,14 @@ def test_a_browser_gets_the_page_and_others_get_what_they_came_for(server: Runni
     assert "/api/chat" in {endpoint["path"] for endpoint in contents["endpoints"]}
     for others in ({}, {"Accept": "*/*"}, {"Accept": "application/json, text/plain, */*"}):
         assert answered(server, **others) == ("text/plain; charset=utf-8", "Ollama is running")
+    for accept, wanted in (
+        ("application/json,application/json,", "application/json"),
+        ("text/html;q=0.1, application/json", "application/json"),
+        ("application/json;q=0", "text/plain; charset=utf-8"),
+        ("*/*, text/html;q=0", "text/plain; charset=utf-8"),
+        ("text/html;q=0.5, */*;q=0.1", "text/html; charset=utf-8"),
+    ):
+        assert (accept, answered(server, Accept=accept)[0]) == (accept, wanted)
 
 
 def test_it_forbids_scripts_and_frames_of_others(server: RunningServer) -> None:
@@ -197,7 +205,7 @@ def test_a_request_row_invents_no_figure() -> None:
     row = rows.request(
         RequestRecord(
             id="r", time=0.0, operation="chat", model="m", status=200, route=route, priority=3, key="laptop",
-            prompt_tokens=5, completion_tokens=11, ttft_s=0.5, total_s=1.5,
+            prompt_tokens=5, completion_tokens=11, ttft_s=0.5, decode_s=1.0, total_s=1.5,
         )
     )  # fmt: skip
     shown = ("route", "reason", "tokens", "rate", "priority", "caller")

@@ -25,8 +25,6 @@ Row = dict[str, Any]
 
 PRIORITIES = ("best effort", "", "high", "critical")
 """Normal is what nobody needs to read."""
-IN_ONE_PIECE = 10_000
-"""Tokens a second: more came in one piece, as whole answers of other servers do."""
 _STATES = {"waiting": "waiting", "prefill": "reading the prompt", "answering": "answering"}
 
 
@@ -248,10 +246,8 @@ def route_words(route: Route | None) -> str:
 
 
 def request(record: RequestRecord) -> Row:
-    """A request that has ended. A rate needs two tokens that came apart: an answer in one piece has none."""
-    decode_s = record.total_s - (record.ttft_s or 0.0)
-    apart = decode_s * IN_ONE_PIECE > record.completion_tokens > 1
-    counted = record.ttft_s is not None and apart
+    """A request that has ended."""
+    rate = record.tokens_per_s
     return {
         "time": clock(record.time),
         "id": record.id,
@@ -264,7 +260,7 @@ def request(record: RequestRecord) -> Row:
         "tokens": _tokens(record.prompt_tokens, record.completion_tokens),
         "ttft": NONE if record.ttft_s is None else duration(record.ttft_s),
         "total": duration(record.total_s),
-        "rate": f"{(record.completion_tokens - 1) / decode_s:.0f}" if counted else NONE,
+        "rate": NONE if rate is None else f"{rate:.0f}",
         "energy": energy(record),
         "priority": PRIORITIES[record.priority],
         "caller": record.key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -25,16 +26,28 @@ _heartbeat = HeartbeatView.as_view()
 
 def root(request: HttpRequest) -> HttpResponseBase:
     """A page for browsers, a table of contents for who wants JSON and nothing else, Ollama's word for all others."""
-    wanted = [part.partition(";")[0].strip().lower() for part in request.headers.get("Accept", "").split(",")]
+    wanted = accepted(request.headers.get("Accept", ""))
     answer: HttpResponseBase
-    if "text/html" in wanted:
+    best = max(wanted.values(), default=0.0)
+    if wanted.get("text/html", 0.0) == best > 0:
         answer = status(request)
-    elif wanted == ["application/json"]:
+    elif {name for name, weight in wanted.items() if weight} - {"text/html"} == {"application/json"}:
         answer = contents(request)
     else:
         answer = _heartbeat(request)
     answer["Vary"] = "Accept"
     return answer
+
+
+def accepted(header: str) -> dict[str, float]:
+    """Types of an Accept header with their weights; 0 for what is not wanted, 1 where none can be read."""
+    found: dict[str, float] = {}
+    for part in header.split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        weight = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        if name:
+            found[name] = float(weight) if re.fullmatch(r"[01](\.\d{0,3})?", weight) else 1.0
+    return found
 
 
 def contents(request: HttpRequest) -> HttpResponse:
