@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from scripted_server import OPENAI_MODELS, scripted
+from scripted_server import OPENAI_MODELS, Answer, scripted
 
 from registry.models import Backend
 
@@ -169,5 +169,8 @@ def test_a_test_prints_what_it_found_or_what_mends_it(run: Any) -> None:
         assert f"up: OpenAI at {upstream.url} answers in " in said
         assert "  m-7b\nleft out by its rules: n-70b\n" in said
         assert run("test", "up", "--json")["served"] == ["m-7b"]
+        evil = {"object": "list", "data": [{"id": "evil\u202e\x1b[31m", "object": "model"}]}
+        upstream.answers["/v1/models"] = Answer(200, json.dumps(evil).encode())
+        assert "  evil\\u202e\\x1b[31m\n" in run("test", "up")
     with pytest.raises(CommandError, match=r"Start it, or give .*: `manage.py backend edit up --url URL`"):
         run("test", "up")

@@ -99,7 +99,7 @@ class Command(VerbCommand):
         if isinstance(found, Failed):
             words, option = found.mend
             how = f": `manage.py backend edit {row.name} {option}`" if option else ""
-            raise CommandError(f"{row.name}: {found.fault}\n{words[0].upper()}{words[1:]}{how}")
+            raise CommandError(f"{row.name}: {_plain(found.fault)}\n{words[0].upper()}{words[1:]}{how}")
         if not as_json:
             self._tell_found(row, found)
         self._doubt(row)
@@ -111,12 +111,12 @@ class Command(VerbCommand):
             f"{row.name}: {row.get_protocol_display()} at {row.url} answers in {took}, {count} models"
         )
         for name in found.served:
-            self.stdout.write(f"  {name}")
+            self.stdout.write(f"  {_plain(name)}")
         if found.left_out:
-            self.stdout.write(f"left out by its rules: {', '.join(found.left_out)}")
+            self.stdout.write(f"left out by its rules: {', '.join(map(_plain, found.left_out))}")
         if (reply := found.reply) is not None:
             tokens = "" if reply.completion_tokens is None else f", {reply.completion_tokens} tokens"
-            self.stdout.write(f"{reply.model} says {reply.text!r}")
+            self.stdout.write(f"{_plain(reply.model)} says {reply.text!r}")
             self.stdout.write(
                 f"first token after {reply.first_s:.2f} s, all after {reply.total_s:.2f} s{tokens}"
             )
@@ -200,3 +200,8 @@ def _outcome(done: Imported, dry: bool) -> dict[str, Any]:
         "unused": list(done.unused),
         "notes": [{"about": what, "words": words} for what, words in done.notes],
     }
+
+
+def _plain(text: str) -> str:
+    """What another server wrote, for a terminal: nothing in it moves the cursor or turns the line around."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
