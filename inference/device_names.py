@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from inference.errors import BadRequest
 
 CHAIN = ("NPU", "GPU", "CPU")
 
 
+@lru_cache(maxsize=64)
 def chain(device: str, fallback: str) -> tuple[str, ...]:
     """NPU_PROXY_DEVICE, NPU_PROXY_FALLBACK_DEVICE, then NPU, GPU, CPU; each once. AUTO leaves the usual order."""
     first = "NPU" if device == "AUTO" else device
@@ -28,6 +31,7 @@ def resolve_device(name: str, known: tuple[str, ...]) -> str:
     return next((device for device in known if device.startswith(f"{name}.")), name)
 
 
+@lru_cache(maxsize=64)
 def expanded(order: tuple[str, ...], there: tuple[str, ...]) -> tuple[str, ...]:
     """The chain with every device of a class in the place of its name, the first of them first; each once."""
     found = ([device for device in there if device.startswith(f"{name}.")] for name in order)

@@ -13,6 +13,7 @@ from inference.machine_state import heat
 from inference.modes import Efficiency
 from inference.profiles import Profiles
 from inference.route_facts import Candidate, Facts
+from inference.scoring import UNKNOWN
 from inference.telemetry.readings import Readings
 from inference.types import ChatRequest, EmbedRequest, LoadRequest, ModelSpec
 
@@ -42,11 +43,8 @@ def question(
     """
     chat = request if isinstance(request, ChatRequest) else None
     num_ctx, wishes = chat.num_ctx if chat else None, request.placement
-    candidates = tuple(
-        structs.replace(backend.candidate(spec, num_ctx), readings=heat(readings, name))
-        for name, backend in backends.items()
-    )
-    candidates = _measured(candidates, profiles, spec, request, prompt_tokens or text_tokens)
+    candidates = tuple([backend.candidate(spec, num_ctx) for backend in backends.values()])
+    candidates = _measured(candidates, profiles, spec, request, prompt_tokens or text_tokens, readings)
     if chat is not None and chat.choices > 1:
         candidates = _at_once(candidates)
     there = tuple(candidate.device for candidate in candidates if candidate.available)
@@ -102,22 +100,28 @@ def _measured(
     spec: ModelSpec,
     request: Wanted,
     tokens: int,
+    readings: Readings | None = None,
 ) -> tuple[Candidate, ...]:
-    """With the times and watts that were measured of this model, where enough was."""
-    if isinstance(request, LoadRequest):
-        return candidates
+    """With the times and watts that were measured of this model, where enough was, and of devices of this machine with
+    their heat (`readings`)."""
     output = 0.0
     if isinstance(request, ChatRequest):
         output = profiles.expected_output(spec, request.sampling.max_tokens or spec.parameters.max_tokens)
-    found = [(candidate, profiles.find(spec, candidate.device)) for candidate in candidates]
-    return tuple(
-        candidate
-        if profile is None
-        else structs.replace(
-            candidate, expected_s=profile.expected_s(tokens, output), expected_watts=profile.watts.known
-        )
-        for candidate, profile in found
-    )
+    measured = []
+    for candidate in candidates:
+        hot = UNKNOWN if readings is None else heat(readings, candidate.device)
+        found = None if isinstance(request, LoadRequest) else profiles.find(spec, candidate.device)
+        if found is not None:
+            candidate = structs.replace(
+                candidate,
+                readings=hot,
+                expected_s=found.expected_s(tokens, output),
+                expected_watts=found.watts.known,
+            )
+        elif hot is not UNKNOWN:
+            candidate = structs.replace(candidate, readings=hot)
+        measured.append(candidate)
+    return tuple(measured)
 
 
 def embedding_device(config: EngineConfig, request: Wanted, candidates: tuple[Candidate, ...]) -> str:

@@ -31,14 +31,21 @@ class Room:
         self._npu_models = config.npu_models
         self._context_length = config.context_length
         self._max_prompt_len = config.max_prompt_len
+        self._plans: dict[tuple[str, str], tuple[ModelSpec, int, memory.MemoryPlan]] = {}
+        """As they were made last, with the spec and the budget that they were made for: each request asks."""
 
     def plan(self, spec: ModelSpec, device: str) -> memory.MemoryPlan:
         """Raises LoadFailed for a model that can never fit, with figures."""
         budget, name = self._budget(device)
-        return memory.plan(
+        known = self._plans.get((spec.load_key, device))
+        if known is not None and known[0] is spec and known[1] == budget:
+            return known[2]
+        plan = memory.plan(
             spec, device, budget=budget, budget_name=name,
             context=memory.full_context_of(spec, self._context_length), max_prompt_len=self._max_prompt_len,
         )  # fmt: skip
+        self._plans[spec.load_key, device] = (spec, budget, plan)
+        return plan
 
     def context_of(self, spec: ModelSpec) -> int:
         return memory.context_of(spec, self._context_length)

@@ -25,7 +25,7 @@ from inference.errors import (
     NotAllowed,
 )
 from inference.route_facts import CHAINED, Candidate, Choice, Facts, Plan, Route
-from inference.scoring import ASSUMED, Cost, Excess, Limits, excess, score, weighing
+from inference.scoring import ASSUMED, UNKNOWN, Cost, Excess, Limits, excess, score, weighing
 
 
 def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
@@ -38,10 +38,11 @@ def choose(facts: Facts, candidates: tuple[Candidate, ...]) -> Plan:
     usable: list[Candidate] = []
     for name in order:
         candidate = by_name.get(name)
-        fault = "device_unavailable" if candidate is None else fault_of(candidate, facts)
-        if fault:
+        if candidate is None:
+            faults[name] = "device_unavailable"
+        elif fault := fault_of(candidate, facts):
             faults[name] = fault
-        elif candidate is not None:
+        else:
             usable.append(candidate)
     if facts.target and facts.strict and facts.target in faults:
         raise _target_refused(facts, by_name.get(facts.target), faults[facts.target])
@@ -87,7 +88,8 @@ def _target_refused(facts: Facts, wanted: Candidate | None, fault: str) -> Infer
 def _allowed(facts: Facts, known: tuple[str, ...]) -> tuple[str, ...]:
     """The devices to look at, most wanted first. What the caller's key forbids is no candidate; what it names is one,
     be it in the chain or not. Raises NotAllowed."""
-    order = tuple(dict.fromkeys(name for name in (facts.target, *facts.preferred, *known) if name))
+    wanted_first = (facts.target, *facts.preferred) if facts.target else facts.preferred
+    order = tuple(dict.fromkeys((*wanted_first, *known)))
     if not facts.allowed:
         return order
     permitted = tuple(name for name in order if any(_covers(entry, name) for entry in facts.allowed))
@@ -172,8 +174,10 @@ def _within_limits(facts: Facts, wanted: str, usable: list[Candidate], faults: d
     bound = bound_by_mode(asked, facts)
     within: list[Candidate] = []
     over: list[tuple[Excess, str]] = []
+    unbound = bound.latency_s is None and bound.watts is None and bound.local_watts is None
     for c in usable:
-        why = excess(costs[c.device], asked if c.device == facts.target else bound)
+        free = unbound and c.readings is UNKNOWN
+        why = None if free else excess(costs[c.device], asked if c.device == facts.target else bound)
         if why is None:
             within.append(c)
         else:
@@ -204,7 +208,8 @@ def _costs(usable: list[Candidate]) -> dict[str, Cost]:
     costs = {}
     for c in usable:
         assumed = c.traits or ASSUMED[c.kind]
-        watts = c.readings.watts
+        readings = c.readings
+        watts = readings.watts
         if watts is None:
             watts = c.expected_watts if powers else assumed.watts
         costs[c.device] = Cost(
@@ -215,7 +220,7 @@ def _costs(usable: list[Candidate]) -> dict[str, Cost]:
             watts=watts,  # type: ignore[arg-type]
             priority=assumed.priority,
             queue=c.queue,
-            readings=c.readings,
+            readings=readings,
         )
     return costs
 
@@ -274,17 +279,18 @@ def _scored(
     """The best first. Nobody waits for a long load while another device could begin: it goes on beside the answer."""
     weights = weighing(facts.mode, urgent=facts.urgent, sparing=facts.sparing)
     places, busy_wait_s = weights.places, facts.busy_wait_s
+    nowhere = len(places)
     ranked: list[tuple[bool, float, int, int, int]] = []
     best, best_rank = 0, (float("inf"), 0, 0)
     for index, c in enumerate(usable):
         cost = costs[c.device]
         points = score(cost, weights)
-        place = places.get(c.kind, len(places))
-        loads = c.load_s > busy_wait_s or not (c.ready or c.fits_memory)
+        place, load_s = places.get(c.kind, nowhere), c.load_s
+        loads = load_s > busy_wait_s or not (c.ready or c.fits_memory)
         ranked.append((loads, -points, place, -cost.priority, index))
-        if c.load_s:  # as it would rank if it were loaded
+        if load_s:  # as it would rank if it were loaded
             points = score(structs.replace(cost, delay_s=c.wait_s), weights)
-        if (rank := (-points, place, -cost.priority)) < best_rank:
+        if -points <= best_rank[0] and (rank := (-points, place, -cost.priority)) < best_rank:
             best, best_rank = index, rank
     ranked.sort()
     in_order = [usable[entry[-1]] for entry in ranked]

@@ -155,9 +155,12 @@ def weighing(mode: Mode, *, urgent: bool, sparing: bool) -> Weighing:
 
 def score(cost: Cost, weighing: Weighing) -> float:
     """The highest wins. `terms` says of what it is the sum."""
+    total_s = cost.delay_s + cost.latency_s
+    if total_s > LONGEST_S:
+        total_s = LONGEST_S
     points = (
         10.0 * cost.priority
-        + weighing.by_time * (1000 - 1000 * cost.total_s)
+        + weighing.by_time * (1000 - 1000 * total_s)
         + weighing.by_power * (1000 - 10 * cost.watts)
         - 50.0 * cost.queue
         + weighing.place_points.get(cost.kind, 0.0)

@@ -6,6 +6,7 @@ msgspec Structs: they cross file and process boundaries unchanged. Nothing here 
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,7 +69,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
     alpha: float = 1.0
 
 
-class ModelSpec(Struct, frozen=True, kw_only=True):
+class ModelSpec(Struct, frozen=True, kw_only=True, dict=True):
     """What inference must know of a model; made by `registry` from a row. A worker serves all of one `load_key`."""
 
     name: str
@@ -116,7 +117,7 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     def shown_digest(self) -> str:
         return self.content_digest or self.digest
 
-    @property
+    @cached_property
     def load_key(self) -> str:
         """What a worker is loaded by: the files, and what changes how they are loaded.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal, TypeVar
 
 from msgspec import Struct, structs
@@ -90,7 +91,7 @@ class Part(Struct, frozen=True, kw_only=True):
     notes: tuple[Note, ...] = ()
 
 
-class Readings(Struct, frozen=True, kw_only=True):
+class Readings(Struct, frozen=True, kw_only=True, dict=True):
     """All of it. From any thread; the sampler replaces it whole."""
 
     at: float = 0.0
@@ -106,8 +107,12 @@ class Readings(Struct, frozen=True, kw_only=True):
 
     def of(self, device: str) -> DeviceReadings | None:
         """By OpenVINO's name; `GPU` and `GPU.0` mean the same where there is one alone."""
-        first = device.removesuffix(".0")
-        return next((found for found in self.devices if found.id.removesuffix(".0") == first), None)
+        return self._by_name.get(device.removesuffix(".0"))
+
+    @cached_property
+    def _by_name(self) -> dict[str, DeviceReadings]:
+        """Every request asks several times; the first of a name counts."""
+        return {found.id.removesuffix(".0"): found for found in reversed(self.devices)}
 
     def of_kind(self, kind: Kind) -> tuple[DeviceReadings, ...]:
         return tuple(device for device in self.devices if device.kind == kind)
