@@ -1,7 +1,8 @@
 """The base of every consumer that runs inference: body, task, disconnect, backpressure, one log line.
 
-The work runs as a task while http.disconnect is listened for beside it: a client that leaves cancels the work
-at once, which Channels' stock AsyncHttpConsumer does not do (it awaits its handler first).
+The server below says when the client leaves (`npuproxy.when_left` in the scope), and that cancels the work at once.
+Channels' stock AsyncHttpConsumer does not do so (it awaits its handler first); to listen for http.disconnect in a task
+beside the work would cost each request two more tasks.
 """
 
 from __future__ import annotations
@@ -73,19 +74,13 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
         if body is None:
             self.log.close(errors.CLIENT_GONE, "client gone")
             return
-        await self._run_beside_disconnect(body, receive)
-
-    async def _run_beside_disconnect(self, body: bytes, receive: Receive) -> None:
-        work = asyncio.create_task(self._work(body))
+        work = asyncio.current_task()
+        assert work is not None, "an application runs as a task"
         self.log.begin(partial(self._cancel, work))
-        gone = asyncio.create_task(until_disconnect(receive))
+        scope.get("npuproxy.when_left", _nobody_leaves)(partial(self._left, work))
         try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-            self._client_gone = gone.done()
+            await self._work(body)
         finally:
-            gone.cancel()
-            work.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
             self.log.close(errors.CLIENT_GONE, "client gone")
 
     async def _work(self, body: bytes) -> None:
@@ -104,7 +99,11 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
                 self.log.model = await off_loop(named_model, body)
             await self._fail(error)
 
-    def _cancel(self, work: asyncio.Task[None]) -> None:
+    def _left(self, work: asyncio.Task[Any]) -> None:
+        self._client_gone = True
+        work.cancel()
+
+    def _cancel(self, work: asyncio.Task[Any]) -> None:
         """On the operator's wish; a second one would cut off what tells of the first."""
         if not self._cancelled:
             self._cancelled = True
@@ -229,6 +228,5 @@ async def off_loop(parse: Callable[[bytes], Parsed], body: bytes) -> Parsed:
     return parse(body) if len(body) <= INLINE_BYTES else await asyncio.to_thread(parse, body)
 
 
-async def until_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _nobody_leaves(left: Callable[[], None]) -> None:
+    """Where no server is below: in measurements."""

@@ -183,4 +183,6 @@ def of_energy(energy: Energy) -> errors.Headers:
 
 def _printable(value: str) -> bytes:
     """A runtime's words may hold anything; a header value must be one short line of ASCII."""
-    return _UNPRINTABLE.sub(" ", value)[:_LONGEST_VALUE].encode()
+    if not (value.isascii() and value.isprintable()):
+        value = _UNPRINTABLE.sub(" ", value)
+    return value[:_LONGEST_VALUE].encode()

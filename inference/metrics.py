@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -181,11 +182,16 @@ def ended(endpoint: str, record: RequestRecord, model: str = "", starts: Iterabl
     if record.status == _OK:
         duration.observe(record.total_s)
     if record.energy_j is not None:
-        ENERGY.labels(record.route.executed, record.energy_source).inc(record.energy_j)
+        _joules(record.route.executed, record.energy_source).inc(record.energy_j)
     if record.completion_tokens and record.ttft_s is not None:
         of_model.ttft.observe(record.ttft_s)
         if (rate := record.tokens_per_s) is not None:
             TOKENS_PER_SECOND.labels(label_of(model)).set(rate)
+
+
+@cache
+def _joules(device: str, source: str) -> Any:
+    return ENERGY.labels(device, source)
 
 
 def _end_answer(of_model: _OfModel, meter: Meter) -> None:

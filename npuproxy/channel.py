@@ -68,15 +68,17 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
     refused = False
     arriving_since: float | None = None
     head_complete = False
+    timeOut: float | None
     _held: list[bytes] | None = None
-    _plain = True
+    _heard_at = 0.0
+    plain = True
     """False under TLS, where what is written must not go to the socket as it is."""
 
     def connectionMade(self) -> None:
         super().connectionMade()
         connection = self.transport
         if isinstance(connection, ProtocolWrapper):  # TLS
-            self._plain, connection = False, connection.transport
+            self.plain, connection = False, connection.transport
         connection.bufferSize = WRITE_BUFFER_BYTES
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
@@ -116,7 +118,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
             self.send(b"".join(held))
 
     def send(self, data: bytes) -> None:
-        send_at_once(self.transport, data, self._plain)
+        send_at_once(self.transport, data, self.plain)
 
     def write(self, data: bytes) -> None:
         self.writeSequence((data,))
@@ -131,6 +133,17 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         lines = [b"%b %b %b" % (version, code, reason)]
         lines += [b"%b: %b" % (name, one) for name, values in headers.getAllRawHeaders() for one in values]
         self.write(b"\r\n".join(lines) + b"\r\n\r\n")
+
+    # --- Deadlines ------------------------------------------------------------------------------------------
+
+    def setTimeout(self, period: float | None) -> float | None:
+        """Twisted would start or end a timer twice for each request; `check` looks once a second anyway."""
+        before, self.timeOut = self.timeOut, period
+        self._heard_at = time.monotonic()
+        return before
+
+    def resetTimeout(self) -> None:
+        self._heard_at = time.monotonic()
 
     # --- Receiving ------------------------------------------------------------------------------------------
 
@@ -173,7 +186,11 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
             self.loseConnection()
 
     def check(self, now: float) -> None:
-        """Once a second: a request that never ends to arrive, an answer that is never read."""
+        """Once a second: a request that never ends to arrive, an answer that is never read, an idle connection."""
+        if self.timeOut is not None and now - self._heard_at > self.timeOut:
+            self.setTimeout(None)
+            self.timeoutConnection()
+            return
         if self._handlingRequest and self.requests:
             if 0 < self.factory.limits.read_timeout_s < self.requests[0].flow.stalled_s(now):
                 self.transport.abortConnection()
@@ -224,7 +241,7 @@ class Channel(http.HTTPChannel):  # type: ignore[misc]
         lines += [name + b": " + value for name, value in fields]
         self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + answer.body)
         self.setTimeout(LINGER_S)
-        if self._plain:
+        if self.plain:
             self.transport.loseWriteConnection()
         else:
             self.loseConnection()  # says so to the client, then waits for it to say so too

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from npuproxy.env import Network
 
@@ -43,6 +44,10 @@ def address_of(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+_of_peer = lru_cache(maxsize=256)(address_of)
+"""Of connections: a few addresses that ask again and again."""
+
+
 class Peers:
     """Decides who needs no key. `networks` are trusted beside loopback; `proxies` are believed about their
     clients.
@@ -54,7 +59,7 @@ class Peers:
 
     def is_trusted(self, client: str, headers: Iterable[Header]) -> bool:
         """True for this machine and the trusted networks. A forwarded request is where it came from."""
-        address = address_of(client)
+        address = _of_peer(client)
         if address is None:
             return False
         forwarding = [(name, value) for name, value in headers if forwards(name)]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from daphne.http_protocol import WebRequest
+from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
 from twisted.internet.interfaces import IPushProducer
 from twisted.web import http
 from zope.interface import implementer
@@ -71,6 +74,15 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
         self.received_bytes = 0
         self.upload: Upload | None = None
         self.received: Received | None = None
+        self._left: Callable[[], None] | None = None
+        self._response_started: bool
+
+    def when_left(self, left: Callable[[], None]) -> None:
+        """Called once, should the connection end before the answer has."""
+        if self.channel is None:
+            left()
+        else:
+            self._left = left
 
     def gotLength(self, length: int | None) -> None:
         """Twisted would make a file in the system's folder for a long body; a body that is a file has its own."""
@@ -105,9 +117,59 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
         if upgrade and upgrade[0].lower() == b"websocket":
             # Its connection goes on under another protocol.
             self.channel.factory.channels.discard(self.channel)
-        else:
-            self.registerProducer(self.flow, True)
-        return super().process()
+            return super().process()
+        self.registerProducer(self.flow, True)
+        self._ask()
+        return None
+
+    def _ask(self) -> None:
+        """What Daphne does of a request that is no WebSocket, without its generator and its Deferreds."""
+        fault = self._fault()
+        if fault:
+            self.basic_error(400, b"Bad Request", fault)
+            return
+        self.client_addr = [str(self.client.host), self.client.port]
+        self.server_addr = [str(self.host.host), self.host.port]
+        path, _, self.query_string = self.uri.partition(b"?")
+        self.application_queue = self.server.create_application(
+            self,
+            {
+                "type": "http",
+                "http_version": self.clientproto.rpartition(b"/")[2].decode("latin-1"),
+                "method": self.method.decode("latin-1"),
+                "path": unquote(path.decode("ascii")),
+                "raw_path": path,
+                "scheme": "http" if self.channel.plain else "https",
+                "query_string": self.query_string,
+                "headers": self.clean_headers,
+                "client": self.client_addr,
+                "server": self.server_addr,
+            },
+        )
+        if self.application_queue is None or self.content.closed:
+            return
+        self.content.seek(0)
+        more = True
+        while more:
+            chunk = self.content.read(self.server.request_buffer_size)
+            more = len(chunk) == self.server.request_buffer_size
+            self.application_queue.put_nowait({"type": "http.request", "body": chunk, "more_body": more})
+
+    def _fault(self) -> str:
+        """Of the head; '' for none. What is in order is in `clean_headers` then, without names that CGI would take for
+        others (CVE-2015-0219)."""
+        self.clean_headers: list[tuple[bytes, bytes]] = []
+        for name, values in self.requestHeaders.getAllRawHeaders():
+            if not HEADER_NAME_RE.fullmatch(name):
+                return "Invalid header name"
+            for value in values:
+                if INVALID_HEADER_VALUE_BYTES.intersection(value):
+                    return "Invalid header value"
+                if b"_" not in name:
+                    self.clean_headers.append((name.lower(), value))
+        if not self.uri.isascii():
+            return "Invalid characters in path"
+        return ""
 
     async def _store(self, upload: Upload) -> None:
         """The request goes on when its file is whole and written."""
@@ -129,7 +191,7 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
         if channel is not None:
             channel.hold()
             try:
-                super().handle_reply(message)
+                self._reply(message)
             finally:
                 channel.flush()
 
@@ -148,6 +210,23 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
         finally:
             channel.flush()
         return self.flow.is_open
+
+    def _reply(self, message: dict[str, Any]) -> None:
+        if self.finished:
+            return
+        if message["type"] == "http.response.start":
+            if self._response_started:
+                raise ValueError("the answer has begun already")
+            self._response_started = True
+            self.setResponseCode(message["status"])
+            for name, value in message.get("headers", ()):
+                self.responseHeaders.addRawHeader(name, value)
+            return
+        if message["type"] != "http.response.body" or not self._response_started:
+            raise ValueError(f"a message {message['type']} does not belong here")
+        self.write(message.get("body", b""))
+        if not message.get("more_body", False):
+            self.finish()
 
     def handle_exception(self, exception: BaseException) -> None:
         """The application broke: an error if nothing was sent, else a cut, never half an answer that looks
@@ -181,3 +260,5 @@ class Request(WebRequest):  # type: ignore[misc]  # daphne ships no types
         if self.upload is not None:
             self.upload.discard()
         super().connectionLost(reason)
+        if self._left is not None:
+            self._left()

@@ -208,6 +208,7 @@ class Server(DaphneServer):  # type: ignore[misc]  # daphne ships no types
         scope["root_path"] = ""  # any client may send Daphne-Root-Path; Daphne believes it
         scope["asgi"] = {"version": "3.0"}
         if scope["type"] == "http":
+            scope["npuproxy.when_left"] = protocol.when_left
             scope["npuproxy.upload"] = protocol.received
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         receive = queue.get

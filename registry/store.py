@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import xor
 from typing import Any
 
@@ -30,6 +30,8 @@ from registry.watching import Stamps
 
 __all__ = ["ModelInfo", "all_models", "find", "find_sync", "follow", "info", "peek", "refresh", "stamp"]
 
+_LONGEST_KEPT = 200
+"""Characters of a name whose parts are remembered: a client may send longer ones."""
 AT_ONCE = 500
 """Rows of one query."""
 
@@ -169,6 +171,12 @@ def _with_aliases(models: dict[str, ModelInfo]) -> dict[str, ModelInfo]:
 def _key(name: str) -> str:
     if not name.strip():
         raise ModelNotFound(name)
+    return _parsed(name) if len(name) <= _LONGEST_KEPT else names.parse(name).key
+
+
+@lru_cache(maxsize=1024)
+def _parsed(name: str) -> str:
+    """Each request asks for its model twice, and by few names."""
     return names.parse(name).key
 
 

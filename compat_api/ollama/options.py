@@ -22,18 +22,19 @@ class Options(Struct, frozen=True):
     device: str = ""
 
 
+_NONE = Options()
 MOST_OPTIONS = 1_000
 
 
 def read_options(options: dict[str, Any] | None) -> Options:
     """Unknown names and nulls are ignored; a wrong type is a BadRequest in Ollama's words."""
-    if len(options or ()) > MOST_OPTIONS:
-        raise BadRequest(
-            f'"options": {len(options or ())} of them; at most {MOST_OPTIONS} are accepted', "options"
-        )
+    if not options:
+        return _NONE
+    if len(options) > MOST_OPTIONS:
+        raise BadRequest(f'"options": {len(options)} of them; at most {MOST_OPTIONS} are accepted', "options")
     given = {
         name: parameters.typed(name, value, _KINDS[name]) if name in _KINDS else value
-        for name, value in (options or {}).items()
+        for name, value in options.items()
         if value is not None
     }
     device = device_name("options.device", given.pop("device", ""))
