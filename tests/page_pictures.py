@@ -1,4 +1,4 @@
-"""The pictures of README and docs, taken from a real server and the tests' hub: `python tests/page_pictures.py`.
+"""The pictures of README and docs, taken from a real server and the tests' hub: `PYTHONPATH=. python tests/page_pictures.py`.
 
 It writes docs/pictures/*.png, each below MOST_BYTES.
 """
@@ -51,6 +51,9 @@ def _busy(server: RunningServer) -> None:
 
 def _save(page: Page, name: str, part: str = "") -> None:
     """In few colours: flat pages need no more. `part`: the selector of what is shown alone."""
+    page.locator("#said:not(:empty)").wait_for(state="detached")
+    if not part:
+        page.evaluate("scrollTo(0, 0)")
     shot = page.locator(part).screenshot() if part else page.screenshot()
     picture = Image.open(io.BytesIO(shot))
     path = FOLDER / f"{name}.png"
@@ -100,7 +103,7 @@ def _moments(browser: Browser, server: RunningServer, hub: Hub) -> None:
 
 def _pull(page: Page, hub: Hub) -> None:
     repositories.chat(hub.root, "tiny/page")
-    hub.fault("slow", "openvino_model.bin", rate=512 * 1024)
+    hub.fault("slow", "openvino_model.bin", rate=128 * 1024)
     page.get_by_label("Name, repository, or words to search for").fill("tiny/page")
     page.get_by_role("button", name="Pull", exact=True).click()
     bar = page.locator("[data-rows=downloads] > [data-key] progress").first
