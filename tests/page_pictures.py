@@ -1,6 +1,6 @@
-"""The pictures of README and docs, taken from a real server and the tests' hub: `PYTHONPATH=. python tests/page_pictures.py`.
+"""The pictures of README and docs, taken from a real server and the tests' hub.
 
-It writes docs/pictures/*.png, each below MOST_BYTES.
+`PYTHONPATH=. python tests/page_pictures.py` writes docs/pictures/*.png, each below MOST_BYTES.
 """
 
 from __future__ import annotations
