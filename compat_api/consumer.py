@@ -48,7 +48,7 @@ class InferenceConsumer(AsyncConsumer):  # type: ignore[misc]  # channels ships 
     key: Key | None
     """Whose bounds hold, if any; the gate has judged it."""
     log: RequestLog
-    push: Callable[[bytes], bool] | None
+    push: Callable[[bytes], bool] | None = None
     """A part of a stream straight to the connection; False: `writable` is to be waited for. None: only messages go."""
 
     async def handle(self, body: bytes) -> None:

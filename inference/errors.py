@@ -65,9 +65,11 @@ class ContextLengthExceeded(BadRequest):
         self.prompt_tokens = prompt_tokens
         self.limit = limit
         self.at_least = at_least
-        each = [f"{device}: {most - 1}" for device, most in (limits or {}).items()]
+        each = (
+            [f"{device}: {most - 1}" for device, most in limits.items()] if limits and len(limits) > 1 else []
+        )
         self.takes = f"longest prompt by device: {', '.join(each)} tokens" if each else ""
-        """For people, what each candidate takes; '' where there is nothing to tell apart from the limit."""
+        """For people, what each candidate takes; '' of one alone, which is the limit."""
         super().__init__(
             f"the input length exceeds the context length: the prompt {has} {prompt_tokens} tokens, "
             f"the context holds {limit}; shorten the messages or use a model with a longer context"

@@ -202,8 +202,12 @@ _ALSO: dict[str, frozenset[int]] = {
     "search": frozenset({502}),
     "stream.ws": frozenset({426}),
 }
-"""What a hub without the model makes of a pull: Ollama's command line knows it as a 500 with these words."""
-_HUB_WORDS = re.compile("pull model manifest|hub|repository|revision", re.IGNORECASE)
+"""What a hub without the model makes of a pull: Ollama's command line knows it as a 500 with these words.
+
+DELETE /api/pull ends the pulls of others."""
+_HUB_WORDS = re.compile(
+    "pull model manifest|hub|repository|revision|the pull of .* was cancelled", re.IGNORECASE
+)
 _SECRETS = (b"internal server error", b"Traceback", b"/tmp/")
 
 

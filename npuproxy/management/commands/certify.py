@@ -7,6 +7,7 @@ import argparse
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from npuproxy import certify, own_server
+
+FOUND_S = 60.0
+"""For the runtime of a server that has just started to name its devices."""
 
 
 class Command(BaseCommand):
@@ -44,7 +48,8 @@ class Command(BaseCommand):
                 certification = certify.Certification(
                     client, options["device"] or "", options["model"], settings.EMBEDDING_MODEL
                 )
-                certification.device = certification.device or _default_device(client, certification)
+                seen = _seen(client)
+                certification.device = certification.device or _default_device(seen, certification)
                 checks = []
                 for check in certification.checks():
                     checks.append(check)
@@ -92,8 +97,18 @@ def _require(client: httpx.Client, model: str, capability: str) -> None:
         raise CommandError(f"model '{model}' does not {verb}, and cannot be tried for it")
 
 
-def _default_device(client: httpx.Client, certification: certify.Certification) -> str:
+def _seen(client: httpx.Client) -> list[str]:
+    """This machine's devices, as soon as they are known."""
+    deadline = time.monotonic() + FOUND_S
+    while True:
+        rows = client.get("/health/devices").json()["devices"]
+        seen = [row["id"] for row in rows if row.get("local", True)]
+        if seen or time.monotonic() > deadline:
+            return seen
+        time.sleep(0.1)
+
+
+def _default_device(seen: list[str], certification: certify.Certification) -> str:
     """The preferred one of the server that runs, where it can answer now, else what it has."""
-    seen = [row["id"] for row in client.get("/health/devices").json()["devices"] if row.get("local", True)]
     wished = str(certification.explained()["requested"] or "")
     return wished if wished in seen else seen[-1] if seen else "CPU"
